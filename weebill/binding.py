@@ -1,0 +1,105 @@
+"""From a signature to its arguments, worked out once.
+
+`bind` asks a list of sources about every parameter. A source is data about one way to fill a parameter:
+it looks at the parameter and returns a resolver (a function from the subject, a Request or an Event, to the
+value), or None if it is not the one. The first that answers wins; if none does, the program is wrong and
+SignatureError says which parameter of which handler, in which file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from .errors import SignatureError
+
+__all__ = ["Parameter", "Resolver", "Source", "bind", "describe", "is_async", "parameters"]
+
+S = TypeVar("S")
+
+Resolver = Callable[[S], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler: `annotation` resolved, `inspect.Parameter.empty` where there is none."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the handler can do without a value."""
+        return self.default is not inspect.Parameter.empty
+
+
+Source = Callable[[Parameter], "Resolver[S] | None"]
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """Name a handler as its author would look for it: `show_user (app.py:12)`."""
+    target = inspect.unwrap(function)
+    while hasattr(target, "func"):  # functools.partial
+        target = target.func
+    code = getattr(target, "__code__", None)
+    name = getattr(target, "__qualname__", None) or repr(target)
+    if code is None:
+        return str(name)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine or an async generator: it belongs on the loop."""
+    while hasattr(function, "func"):
+        function = function.func
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return True
+    call = getattr(function, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """The parameters to be filled, string annotations resolved. `*args` and `**kwargs` are passed over.
+
+    Raises SignatureError for an annotation that cannot be resolved and for positional-only parameters.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise SignatureError(f"{describe(function)} has no readable signature: {error}") from None
+    hinted = function if hasattr(function, "__annotations__") else getattr(function, "__call__", function)  # noqa: B004
+    hinted = inspect.unwrap(getattr(function, "func", hinted))
+    try:
+        hints = get_type_hints(hinted, include_extras=True)
+    except Exception as error:
+        raise SignatureError(f"an annotation of {describe(function)} cannot be resolved: {error}") from None
+    found = []
+    for p in signature.parameters.values():
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            continue
+        if p.kind is p.POSITIONAL_ONLY:
+            raise SignatureError(
+                f"{describe(function)} takes {p.name!r} by position only; arguments are named"
+            )
+        found.append(Parameter(p.name, hints.get(p.name, p.annotation), p.default))
+    return found
+
+
+def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: str) -> dict[str, Resolver[S]]:
+    """A resolver for each parameter of `function`; those with a default that no source fills are left out.
+
+    `purpose` ends the sentence of the SignatureError, as in "for GET /user/{name}".
+    """
+    resolvers: dict[str, Resolver[S]] = {}
+    for parameter in parameters(function):
+        resolver = next((found for source in sources if (found := source(parameter)) is not None), None)
+        if resolver is not None:
+            resolvers[parameter.name] = resolver
+        elif not parameter.has_default:
+            raise SignatureError(
+                f"nothing fills the parameter {parameter.name!r} of {describe(function)} {purpose}"
+            )
+    return resolvers

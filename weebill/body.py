@@ -1,0 +1,90 @@
+"""The content of one request as it is gathered: in memory at first, then in a temporary file."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from typing import IO
+
+__all__ = ["NO_BODY", "Body"]
+
+PIECE = 65536  # bytes read back from the file at a time
+
+
+class Body:
+    """Content gathered piece by piece.
+
+    The first `spool` bytes stay in memory. Beyond them, pieces collect until `needs_flush`; then the wire
+    stops reading, awaits `flush()` (the file is written off the loop) and reads on. The file has no name
+    and goes with the object.
+    """
+
+    __slots__ = ("_drained", "_file", "_pending", "_pieces", "_spool", "size")
+
+    def __init__(self, spool: int = 1 << 20) -> None:
+        self.size = 0
+        self._spool = spool
+        self._pieces: list[bytes] = []
+        self._pending = 0  # bytes in _pieces
+        self._file: IO[bytes] | None = None
+        self._drained = False
+
+    def add(self, piece: bytes) -> None:
+        """Append `piece`. The limit on the whole is the wire's to check."""
+        self._pieces.append(piece)
+        self.size += len(piece)
+        self._pending += len(piece)
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether so much has collected in memory that `flush` must run before more is added."""
+        return self._pending > self._spool
+
+    async def flush(self) -> None:
+        """Write what has collected to the temporary file, in a thread for file I/O."""
+        pieces, self._pieces, self._pending = self._pieces, [], 0
+        await asyncio.to_thread(self._write, pieces)
+
+    def _write(self, pieces: list[bytes]) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="weebill-")  # noqa: SIM115
+        self._file.writelines(pieces)
+
+    def rewind(self) -> None:
+        """Make `read_piece` begin again at the first byte."""
+        self._drained = False
+        if self._file is not None:
+            self._file.seek(0)
+
+    def read_piece(self) -> bytes:
+        """The next piece, b"" at the end."""
+        if self._file is not None and (piece := self._file.read(PIECE)):
+            return piece
+        if self._drained:
+            return b""
+        self._drained = True
+        return self._in_memory()
+
+    def bytes(self) -> bytes:
+        """The whole content."""
+        if self._file is None:
+            return self._in_memory()
+        position = self._file.tell()
+        self._file.seek(0)
+        content = self._file.read() + self._in_memory()
+        self._file.seek(position)
+        return content
+
+    def _in_memory(self) -> bytes:
+        if len(self._pieces) > 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0] if self._pieces else b""
+
+    def close(self) -> None:
+        """Free the temporary file now rather than when the object goes."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+NO_BODY = Body()

@@ -1,0 +1,150 @@
+"""Everything that Weebill raises, in one tree.
+
+WeebillError
+├── ConfigurationError            you misused us: raised at registration or at start
+│   ├── PatternError              a path or event pattern that means nothing
+│   ├── SignatureError            a handler whose parameters cannot be filled
+│   ├── DuplicateRoute            the same method and pattern twice
+│   └── StartError                the server could not start (port taken, program not found)
+├── HTTPException                 an answer that is not the handler's value
+│   ├── BodyTooLarge              413, the limit `max_body`
+│   └── QueueFull                 503, the limit `thread_queue`
+├── ProtocolError                 the peer is wrong: answered by the server itself, then closed
+│   ├── TargetTooLong             414, the limit `max_request_line`
+│   ├── FieldsTooLarge            431, the limits `max_fields_size` and `max_fields`
+│   └── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
+├── ResponseError                 an answer that must not go onto the wire
+└── ClientDisconnected            the peer has gone
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BodyTooLarge",
+    "ClientDisconnected",
+    "ConfigurationError",
+    "DuplicateRoute",
+    "FieldsTooLarge",
+    "HTTPException",
+    "PatternError",
+    "ProtocolError",
+    "QueueFull",
+    "RequestTimeout",
+    "ResponseError",
+    "SignatureError",
+    "StartError",
+    "TargetTooLong",
+    "WeebillError",
+    "reason_phrase",
+]
+
+
+def reason_phrase(status: int) -> str:
+    """The standard phrase of a status code, or "" for a code that has none (RFC 9112 section 4)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+class WeebillError(Exception):
+    """The root of the tree."""
+
+
+class ConfigurationError(WeebillError):
+    """The program is wrong. The message names the handler, the route and what to do."""
+
+
+class PatternError(ConfigurationError, ValueError):
+    """A pattern that cannot be compiled, shown with the place of the fault."""
+
+
+class SignatureError(ConfigurationError, TypeError):
+    """A handler with a parameter that nothing can fill, or of the wrong kind."""
+
+
+class DuplicateRoute(ConfigurationError):
+    """A method and pattern that are registered already."""
+
+
+class StartError(ConfigurationError):
+    """The server could not start. The message is one sentence for the person at the terminal."""
+
+
+class HTTPException(WeebillError):
+    """Raise it to answer with a status other than the handler's own.
+
+    `status_code` is 400 to 599, `detail` one sentence for the client (the standard phrase by default),
+    `headers` are added to the answer. Raises ValueError for any other status.
+    """
+
+    def __init__(
+        self, status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if not 400 <= status_code <= 599:
+            raise ValueError(f"HTTPException takes a status from 400 to 599, not {status_code!r}")
+        self.status_code = status_code
+        self.detail = reason_phrase(status_code) if detail is None else detail
+        self.headers = dict(headers or {})
+        super().__init__(status_code, self.detail)
+
+    def __str__(self) -> str:
+        return f"{self.status_code} {self.detail}"
+
+
+class BodyTooLarge(HTTPException):
+    """The request's content is longer than its route allows (RFC 9110 section 15.5.14)."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The content is longer than the {limit} bytes that are allowed here.")
+
+
+class QueueFull(HTTPException):
+    """All worker threads are busy and the queue before them is full (RFC 9110 section 15.6.4)."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(503, f"{limit} requests wait for a worker thread already.", {"retry-after": "1"})
+
+
+class ProtocolError(WeebillError):
+    """The peer broke a rule of HTTP. The server answers `status_code` and closes the connection."""
+
+    def __init__(self, status_code: int, detail: str) -> None:
+        self.status_code = status_code
+        self.detail = detail
+        super().__init__(status_code, detail)
+
+
+class TargetTooLong(ProtocolError):
+    """The request line is longer than `max_request_line` (RFC 9112 section 3)."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(414, f"The request line is longer than {limit} bytes.")
+
+
+class FieldsTooLarge(ProtocolError):
+    """The fields are more or longer than `max_fields` and `max_fields_size` (RFC 6585 section 5)."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(431, f"The fields are {what}.")
+
+
+class RequestTimeout(ProtocolError):
+    """The request came too slowly (RFC 9110 section 15.5.9)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(408, detail)
+
+
+class ResponseError(WeebillError):
+    """A field or a length that would break the framing of the answer; it is never sent."""
+
+
+class ClientDisconnected(WeebillError):
+    """The peer has gone while its request was read or its answer written."""

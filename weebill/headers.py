@@ -1,0 +1,273 @@
+"""Fields and the other lists of names and values that HTTP carries: query, cookies, dates, q-values.
+
+Pairs travel as bytes (`Fields`) and are decoded when somebody asks. Everything here is linear in the
+length of its input and none of it raises for what a peer sent, but for `parse_query` beyond its limit.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+__all__ = [
+    "Fields",
+    "Headers",
+    "MultiDict",
+    "MutableHeaders",
+    "best_match",
+    "check_field",
+    "http_date",
+    "parse_cookies",
+    "parse_http_date",
+    "parse_qualities",
+    "parse_query",
+]
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+MAX_QUERY_PARAMETERS = 1000
+MAX_COOKIES = 100
+
+V = TypeVar("V")
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+
+
+def check_field(name: bytes, value: bytes) -> None:
+    """Raise ValueError unless `name` is a token and `value` is free of control bytes (RFC 9110 section 5)."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no field name: it takes letters, digits and !#$%&'*+-.^_`|~ only")
+    if bad := _BAD_IN_VALUE.search(value):
+        raise ValueError(f"the field {name.decode('ascii')} holds the control byte {bad[0]!r}")
+
+
+class Headers(Mapping[str, str]):
+    """The fields of a message, by case-insensitive name, over the pairs as they were sent.
+
+    `headers[name]` joins several lines of a list field with ", " as RFC 9110 section 5.3 lets a recipient
+    do (cookies with "; "); `getlist(name)` gives them one by one. Iteration gives each name once, spelt as
+    it was first sent. `raw` are the pairs.
+    """
+
+    __slots__ = ("_index", "raw")
+
+    def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        self.raw: Fields = [_encode(name, value) for name, value in pairs]
+        self._index: dict[str, list[str]] | None = None
+
+    @classmethod
+    def from_raw(cls, raw: Fields) -> Headers:
+        """A view of `raw`, not a copy."""
+        headers = cls.__new__(cls)
+        headers.raw = raw
+        headers._index = None
+        return headers
+
+    def _by_name(self) -> dict[str, list[str]]:
+        if self._index is None:
+            self._index = {}
+            for name, value in self.raw:
+                self._index.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        return self._index
+
+    def getlist(self, name: str) -> list[str]:
+        """The values of every line of that name, in order."""
+        return list(self._by_name().get(name.lower(), ()))
+
+    def __getitem__(self, name: str) -> str:
+        name = name.lower()
+        values = self._by_name()[name]
+        return values[0] if len(values) == 1 else ("; " if name == "cookie" else ", ").join(values)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._by_name()
+
+    def __iter__(self) -> Iterator[str]:
+        spelt: dict[str, str] = {}
+        for name, _ in self.raw:
+            spelling = name.decode("latin-1")
+            spelt.setdefault(spelling.lower(), spelling)
+        return iter(spelt.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._by_name() == other._by_name()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({[(n.decode('latin-1'), v.decode('latin-1')) for n, v in self.raw]!r})"
+
+
+class MutableHeaders(Headers):
+    """The fields of an answer. Names and values are checked as they are set: ValueError names the fault."""
+
+    __slots__ = ()
+
+    def __setitem__(self, name: str, value: str) -> None:
+        pair = _encode(name, value)
+        self._remove(name)
+        self.raw.append(pair)
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._remove(name)
+
+    def add(self, name: str, value: str) -> None:
+        """Add a line, besides those of the same name (Set-Cookie, Vary, Link)."""
+        self.raw.append(_encode(name, value))
+        self._index = None
+
+    def setdefault(self, name: str, value: str) -> str:
+        """Set the field unless there is one; return what it is."""
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def update(self, headers: Mapping[str, str]) -> None:
+        """Set each of these fields."""
+        for name, value in headers.items():
+            self[name] = value
+
+    def _remove(self, name: str) -> None:
+        key = name.lower().encode("latin-1")
+        self.raw[:] = [pair for pair in self.raw if pair[0].lower() != key]
+        self._index = None
+
+
+def _encode(name: str, value: str) -> tuple[bytes, bytes]:
+    try:
+        pair = name.encode("ascii"), value.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the field {name!r} holds {error.object[error.start]!r}, not latin-1") from None
+    check_field(*pair)
+    return pair
+
+
+class MultiDict(Mapping[str, V]):
+    """Names with one or more values in order, as in a query. `d[name]` is the first, `getlist` all."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, V]] = ()) -> None:
+        self._values: dict[str, list[V]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> V:
+        return self._values[name][0]
+
+    def getlist(self, name: str) -> list[V]:
+        """Every value of that name, in order."""
+        return list(self._values.get(name, ()))
+
+    def multi_items(self) -> list[tuple[str, V]]:
+        """Every pair, the values of one name together."""
+        return [(name, value) for name, values in self._values.items() for value in values]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"MultiDict({self.multi_items()!r})"
+
+
+def parse_query(query: str) -> MultiDict[str]:
+    """The pairs of a query or urlencoded form. Only "&" separates; bytes that are not UTF-8 become U+FFFD.
+
+    Raises ValueError beyond 1,000 pairs.
+    """
+    if not query:
+        return MultiDict()
+    try:
+        return MultiDict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS))
+    except ValueError:
+        raise ValueError(f"The query has more than {MAX_QUERY_PARAMETERS} parameters.") from None
+
+
+def parse_cookies(value: str) -> dict[str, str]:
+    """The pairs of a Cookie field (RFC 6265 section 4.2.1). The first of a name wins, for browsers send the
+    more specific path first; pairs without a name are passed over; at most 100 pairs are read."""
+    cookies: dict[str, str] = {}
+    for pair in value.split(";", MAX_COOKIES)[:MAX_COOKIES]:
+        name, equals, content = pair.partition("=")
+        name = name.strip()
+        if name and equals:
+            content = content.strip()
+            if len(content) > 1 and content[0] == content[-1] == '"':
+                content = content[1:-1]
+            cookies.setdefault(name, content)
+    return cookies
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(timestamp: float) -> str:
+    """Seconds since the epoch as an IMF-fixdate, in GMT and in English (RFC 9110 section 5.6.7)."""
+    t = time.gmtime(timestamp)
+    day, month = _DAYS[t.tm_wday], _MONTHS[t.tm_mon - 1]
+    return f"{day}, {t.tm_mday:02} {month} {t.tm_year:04} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+
+
+def parse_http_date(value: str) -> float | None:
+    """Seconds since the epoch of a date in any of its three forms, None if it is none of them."""
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
+
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def parse_qualities(value: str) -> dict[str, float]:
+    """The choices of an Accept or Accept-Encoding field with their weights (RFC 9110 section 12.4.2).
+
+    Names are lower case, without parameters. A weight that is no number from 0 to 1 counts as 0.
+    """
+    choices: dict[str, float] = {}
+    for item in value.split(","):
+        name, *parameters = item.split(";")
+        name = name.strip().lower()
+        if not name:
+            continue
+        weight = 1.0
+        for parameter in parameters:
+            key, _, number = parameter.partition("=")
+            if key.strip().lower() == "q":
+                number = number.strip()
+                weight = float(number) if _QVALUE.fullmatch(number) else 0.0
+        choices[name] = max(weight, choices.get(name, 0.0))
+    return choices
+
+
+_QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+
+
+def best_match(value: str, offers: Iterable[str]) -> str | None:
+    """Which of `offers` (media types or codings, best first) the field `value` likes best, None if none.
+
+    An empty field accepts the first offer. "text/*" and "*/*" match as RFC 9110 section 12.5.1 says.
+    """
+    if not value.strip():
+        return next(iter(offers), None)
+    choices = parse_qualities(value)
+
+    def weight(offer: str) -> float:
+        kind = offer.partition("/")[0] + "/*"
+        return next((choices[key] for key in (offer, kind, "*/*", "*") if key in choices), 0.0)
+
+    best = max(offers, key=weight, default=None)
+    return best if best is not None and weight(best) > 0 else None

@@ -1,0 +1,180 @@
+"""Request: what a handler sees of an exchange."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from .errors import HTTPException
+from .exchange import ENCODED_SLASH
+from .headers import Headers, MultiDict, parse_cookies, parse_query
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .exchange import Exchange
+
+__all__ = ["Address", "Request", "current_request"]
+
+current_request: ContextVar[Request] = ContextVar("current_request")
+
+
+class Address(NamedTuple):
+    """One end of a connection."""
+
+    host: str
+    port: int
+
+
+class Request:
+    """One request, with its content complete (or, on a route with `stream=True`, about to come).
+
+    `method`, `path` (decoded, but for an encoded slash, which stays "%2F") and `params` (the values of the
+    route's parameters) are at hand; everything else is read when it is asked for.
+    """
+
+    __slots__ = ("_cookies", "_headers", "_id", "_query", "_state", "app", "exchange", "method", "params")
+
+    def __init__(self, exchange: Exchange, app: Any) -> None:
+        self.exchange = exchange
+        self.app = app
+        self.method = exchange.method
+        self.params = exchange.params
+
+    @property
+    def path(self) -> str:
+        """The decoded path, without the prefix of a mount; an encoded slash stays "%2F"."""
+        return self.exchange.path.replace(ENCODED_SLASH, "%2F")
+
+    @property
+    def target(self) -> str:
+        """Path and query as they were sent (RFC 9112 section 3.2.1)."""
+        return self.exchange.target
+
+    @property
+    def root_path(self) -> str:
+        """The prefix that a mount or a proxy has taken off the path."""
+        return self.exchange.root_path
+
+    @property
+    def http_version(self) -> str:
+        """ "1.1" or "1.0"."""
+        return self.exchange.http_version
+
+    @property
+    def scheme(self) -> str:
+        """ "http" or "https"."""
+        return self.exchange.scheme
+
+    @property
+    def client(self) -> Address | None:
+        """Address of the peer, None where the wire has none (a unix socket)."""
+        return Address(*self.exchange.client) if self.exchange.client else None
+
+    @property
+    def headers(self) -> Headers:
+        """The fields, by case-insensitive name."""
+        try:
+            return self._headers
+        except AttributeError:
+            self._headers = Headers.from_raw(self.exchange.fields)
+            return self._headers
+
+    @property
+    def query(self) -> MultiDict[str]:
+        """The parameters of the query. Raises HTTPException 400 beyond 1,000."""
+        try:
+            return self._query
+        except AttributeError:
+            pass
+        try:
+            self._query = parse_query(self.exchange.query_string)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        return self._query
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent."""
+        try:
+            return self._cookies
+        except AttributeError:
+            self._cookies = parse_cookies(self.headers.get("cookie", ""))
+            return self._cookies
+
+    @property
+    def host(self) -> str:
+        """Host and port as the client named them, the server's own address where it named none."""
+        if host := self.headers.get("host", ""):
+            return host
+        return "{}:{}".format(*self.exchange.server) if self.exchange.server else "localhost"
+
+    @property
+    def url(self) -> str:
+        """The target URI (RFC 9110 section 7.1)."""
+        return f"{self.scheme}://{self.host}{quote(self.root_path, safe='/%')}{self.target}"
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """A place for what middleware and hooks hand on to the handler."""
+        try:
+            return self._state
+        except AttributeError:
+            self._state = SimpleNamespace()
+            return self._state
+
+    @property
+    def id(self) -> str:
+        """A random name for this request, for logs: 16 hexadecimal digits."""
+        try:
+            return self._id
+        except AttributeError:
+            self._id = secrets.token_hex(8)
+            return self._id
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server begins to stop: a stream that has no end should end then."""
+        return self.exchange.stopping
+
+    @property
+    def body(self) -> bytes:
+        """The content, b"" where there is none. On a route with `stream=True` read `stream()` instead."""
+        return self.exchange.body.bytes()
+
+    @property
+    def text(self) -> str:
+        """The content as text, by the charset of Content-Type, else UTF-8. Raises HTTPException 400."""
+        charset = "utf-8"
+        for parameter in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                charset = value.strip().strip('"')
+        try:
+            return self.body.decode(charset)
+        except (UnicodeDecodeError, LookupError, ValueError) as error:
+            raise HTTPException(400, f"The content is not {charset}: {error}") from None
+
+    def json(self) -> Any:
+        """The content read as JSON. Raises HTTPException 400 that says where it is malformed."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise HTTPException(400, f"The content is not JSON: {error}") from None
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The content piece by piece, as it arrives on a route with `stream=True`.
+
+        Raises ClientDisconnected if the client goes before the end, BodyTooLarge beyond the limit.
+        """
+        while piece := await self.exchange.read():
+            yield piece
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target}>"

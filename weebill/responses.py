@@ -1,0 +1,337 @@
+"""The kinds of Response, and `to_response`, which makes one of any value that a handler may return."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import mimetypes
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
+
+import msgspec
+
+from .binding import describe
+from .errors import HTTPException
+from .headers import Fields, MutableHeaders, http_date
+from .threads import run_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .exchange import Exchange
+
+__all__ = [
+    "FileResponse",
+    "HTMLResponse",
+    "JSONResponse",
+    "PlainTextResponse",
+    "RedirectResponse",
+    "Response",
+    "StreamingResponse",
+    "abort",
+    "redirect",
+    "to_response",
+]
+
+TEXT = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+JSON = b"application/json"
+OCTETS = b"application/octet-stream"
+
+
+class Response:
+    """A whole answer: content, status, fields.
+
+    `content` is bytes, or text to be sent as UTF-8. `headers` are added to the fields; a Content-Type among
+    them, or `media_type`, replaces the kind's own. Raises ValueError for a field that HTTP does not allow
+    and for a status outside 200 to 599.
+    """
+
+    content_type = OCTETS  # of bytes; text without a type of its own is TEXT
+
+    def __init__(
+        self,
+        content: str | bytes = b"",
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        self.status_code = _check_status(status_code)
+        self.raw_headers: Fields = []
+        if isinstance(content, str):
+            self.content = content.encode()
+            default = TEXT if self.content_type is OCTETS else self.content_type
+        else:
+            self.content = content
+            default = self.content_type if content else b""
+        self._set_fields(headers, media_type, default)
+
+    def _set_fields(self, headers: Mapping[str, str] | None, media_type: str | None, default: bytes) -> None:
+        if headers:
+            self.headers.update(headers)
+        if media_type is not None:
+            self.headers["content-type"] = media_type
+        elif default and not (headers and "content-type" in self.headers):
+            self.raw_headers.append((b"content-type", default))
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The fields, to read and to change."""
+        headers = MutableHeaders.__new__(MutableHeaders)
+        headers.raw, headers._index = self.raw_headers, None
+        return headers
+
+    async def send(self, exchange: Exchange) -> None:
+        """Hand the answer to the wire."""
+        await exchange.respond(self.status_code, self.raw_headers, self.content)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status_code}>"
+
+
+class PlainTextResponse(Response):
+    """Text, shown as it is."""
+
+    content_type = TEXT
+
+
+class HTMLResponse(Response):
+    """A page."""
+
+    content_type = HTML
+
+
+class JSONResponse(Response):
+    """Any value that JSON can hold: also dataclasses, msgspec.Struct, pydantic models, dates, UUIDs."""
+
+    content_type = JSON
+
+    def __init__(
+        self,
+        content: Any,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(_encode_json(content), status_code, headers, media_type)
+
+
+def _beyond_json(value: Any) -> Any:
+    if hasattr(value, "model_dump"):  # pydantic, without importing it
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not a value that JSON can hold")
+
+
+_encode_json = msgspec.json.Encoder(enc_hook=_beyond_json).encode
+
+
+class RedirectResponse(Response):
+    """Send the client elsewhere: `location` is a path of this site or an absolute http(s) URL.
+
+    Raises ValueError for control bytes, backslashes, "//host" and other schemes, which browsers would take
+    for another site than the one the author meant.
+    """
+
+    def __init__(
+        self, location: str, status_code: int = 307, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if status_code not in (301, 302, 303, 307, 308):
+            raise ValueError(f"{status_code} is no redirect; there are 301, 302, 303, 307 and 308")
+        _check_location(location)
+        super().__init__(b"", status_code, headers)
+        self.headers["location"] = quote(location, safe=":/%#?=@[]!$&'()*+,;~")
+
+
+def _check_location(location: str) -> None:
+    if any(c <= " " or c == "\x7f" or c == "\\" for c in location):
+        raise ValueError(f"the location {location!r} holds a blank, a control or a backslash")
+    if location.startswith("//"):
+        raise ValueError(f"the location {location!r} would lead to another host")
+    scheme, colon, _ = location.partition(":")
+    if colon and scheme.isalpha() and scheme.lower() not in ("http", "https"):
+        raise ValueError(f"the location {location!r} is neither a path nor an http(s) URL")
+
+
+class StreamingResponse(Response):
+    """An answer in pieces, as an iterator or async iterator of text or bytes gives them.
+
+    The head is sent with the first piece, so that an error before it is still a proper answer; the pieces'
+    type decides the media type where none is given. An ordinary iterator runs in worker threads. The
+    iterator is closed when the client goes away.
+    """
+
+    def __init__(
+        self,
+        pieces: AsyncIterable[str | bytes] | Iterable[str | bytes],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(b"", status_code, headers, media_type)
+        self.pieces = pieces
+
+    async def send(self, exchange: Exchange) -> None:
+        """Hand the pieces to the wire, each when the client has room for it."""
+        pieces = self.pieces if isinstance(self.pieces, AsyncIterable) else _in_threads(iter(self.pieces))
+        started = False
+        async with aclosing(_closing(pieces)) as source:
+            async for piece in source:
+                if not started:
+                    self._set_fields(None, None, b"" if self._has_type() else _type_of(piece))
+                    await exchange.start(self.status_code, self.raw_headers)
+                    started = True
+                if exchange.method == "HEAD":
+                    break
+                await exchange.write(piece.encode() if isinstance(piece, str) else piece)
+        if not started:
+            await exchange.start(self.status_code, self.raw_headers)
+        await exchange.finish()
+
+    def _has_type(self) -> bool:
+        return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
+
+
+def _type_of(piece: str | bytes) -> bytes:
+    return TEXT if isinstance(piece, str) else OCTETS
+
+
+async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
+    """The same pieces; when it is closed, so is what they come from."""
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
+async def _in_threads(pieces: Iterator[str | bytes]) -> AsyncGenerator[str | bytes, None]:
+    """Step an ordinary iterator in worker threads, always in the same context."""
+    context, end = copy_context(), object()
+    try:
+        while (piece := await run_in_thread(context.run, next, pieces, end)) is not end:
+            assert isinstance(piece, str | bytes)
+            yield piece
+    finally:
+        if isinstance(pieces, Generator):
+            await run_in_thread(context.run, pieces.close)
+
+
+class FileResponse(Response):
+    """The content of a file, read off the loop as the client takes it.
+
+    `filename` offers it for download under that name (RFC 6266). The file is opened by `send`.
+    """
+
+    PIECE = 1 << 18  # bytes read and written at a time
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        filename: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        kind, coding = mimetypes.guess_type(self.path.name)
+        kind = "application/octet-stream" if kind is None or coding else kind
+        super().__init__(b"", status_code, headers, media_type or _with_charset(kind))
+        if filename is not None:
+            self.headers["content-disposition"] = _attachment(filename)
+
+    async def send(self, exchange: Exchange) -> None:
+        """Send the file, whole or, to HEAD, its head."""
+        try:
+            file = await asyncio.to_thread(open, self.path, "rb")
+        except OSError:
+            raise HTTPException(404) from None
+        try:
+            status = os.fstat(file.fileno())
+            self.headers["content-length"] = str(status.st_size)
+            self.headers["last-modified"] = http_date(status.st_mtime)
+            await exchange.start(self.status_code, self.raw_headers)
+            left = 0 if exchange.method == "HEAD" else status.st_size
+            while left and (piece := await asyncio.to_thread(file.read, min(left, self.PIECE))):
+                left -= len(piece)
+                await exchange.write(piece)
+        finally:
+            file.close()
+        await exchange.finish()
+
+
+def _with_charset(kind: str) -> str:
+    text = kind.startswith("text/") or kind in ("application/javascript", "application/json")
+    return f"{kind}; charset=utf-8" if text else kind
+
+
+def _attachment(filename: str) -> str:
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\/%' else "_" for c in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Response:
+    """Make a Response of what a handler returned.
+
+    str is text/plain, an object with `__html__` text/html, bytes application/octet-stream; dict, list,
+    dataclass, msgspec.Struct and pydantic models are JSON; None is 204; a generator or async generator is a
+    stream; `(body, status)` and `(body, status, headers)` add to any of them. Raises TypeError that names
+    `handler` for everything else.
+    """
+    if isinstance(value, Response):
+        return value
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return PlainTextResponse(value)
+    if isinstance(value, dict | list):
+        return JSONResponse(value)
+    if value is None:
+        return Response(b"", 204)
+    if isinstance(value, tuple):
+        return _from_tuple(value, handler)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Response(bytes(value))
+    if hasattr(value, "__html__"):
+        return HTMLResponse(value.__html__())
+    if isinstance(value, Generator | AsyncGenerator):
+        return StreamingResponse(value)
+    if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
+        return JSONResponse(value)
+    where = f"{describe(handler)} returned" if handler else "a handler may not return"
+    raise TypeError(
+        f"{where} {type(value).__name__}: return str, bytes, dict, list, a dataclass, None, a generator, "
+        "(body, status), (body, status, headers) or a Response"
+    )
+
+
+def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> Response:
+    if len(value) not in (2, 3) or not isinstance(value[1], int) or isinstance(value[0], tuple):
+        where = describe(handler) if handler else "a handler"
+        raise TypeError(
+            f"{where} returned a tuple that is neither (body, status) nor (body, status, headers)"
+        )
+    response = to_response(value[0], handler)
+    response.status_code = _check_status(value[1])
+    if len(value) == 3 and value[2]:
+        response.headers.update(dict(value[2]))
+    return response
+
+
+def _check_status(status: int) -> int:
+    if not 200 <= status <= 599:
+        raise ValueError(f"{status} is no status of an answer; they go from 200 to 599")
+    return int(status)
+
+
+def abort(status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> NoReturn:
+    """Stop here and answer with this status. Raises HTTPException."""
+    raise HTTPException(status_code, detail, headers)
+
+
+def redirect(location: str, status_code: int = 302) -> RedirectResponse:
+    """An answer that sends the client to `location`, as Flask's. Raises as RedirectResponse."""
+    return RedirectResponse(location, status_code)

@@ -1,0 +1,246 @@
+"""Patterns with typed parameters, and the table that finds the route of a request.
+
+A pattern is text with parameters in braces: "/user/{name}", "/v{version:int}/{rest:path}". A converter is
+data: what it matches, how its text becomes a value, and how a value becomes text again. The same patterns
+serve events (events.py), where the text is any name instead of a path.
+
+The table (RouteTable) answers a static path with one look-up. Dynamic ones are tried in the order in which
+they were registered, but only those whose first segment can be right:
+
+    "/user/{id:int}"     _dynamic["user"] -> [route, ...]     first segment is literal
+    "/{lang}/about"      _anywhere        -> [route, ...]     first segment holds a parameter
+                         (each list of _dynamic holds those of _anywhere too, in order)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+from uuid import UUID
+
+from .errors import DuplicateRoute, PatternError
+from .exchange import ENCODED_SLASH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["CONVERTERS", "Converter", "Match", "Pattern", "RouteTable", "compile_pattern"]
+
+T = TypeVar("T")
+
+
+class Converter(NamedTuple):
+    """How a parameter is matched, read and written.
+
+    `to_text` raises ValueError or TypeError for a value that the pattern could not match.
+    """
+
+    regex: str
+    to_value: Callable[[str], Any]
+    to_text: Callable[[Any], str]
+
+
+def _segment(value: object) -> str:
+    text = str(value)
+    if not text:
+        raise ValueError("must not be empty")
+    return quote(text, safe="!$&'()*+,;=:@")
+
+
+def _integer(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("must be an int")
+    return str(value)
+
+
+def _decimal(value: Any) -> str:
+    number = float(value)
+    if number != number or abs(number) == float("inf"):
+        raise ValueError("must be finite")
+    return format(number, "f").rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "str": Converter("[^/]+", str, _segment),
+    "int": Converter("-?[0-9]+", int, _integer),
+    "float": Converter(r"-?[0-9]+(?:\.[0-9]+)?", float, _decimal),
+    "uuid": Converter(
+        "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", UUID, lambda v: str(UUID(str(v)))
+    ),
+    "path": Converter(".*", str, lambda v: quote(str(v), safe="/!$&'()*+,;=:@")),
+}
+
+_PARAMETER = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """A compiled pattern: `match` text against it, or `fill` it with values."""
+
+    text: str
+    regex: re.Pattern[str]
+    converters: Mapping[str, Converter]
+    pieces: tuple[str, ...]  # literal, parameter name, literal, ..., literal
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has no parameter."""
+        return not self.converters
+
+    @property
+    def shape(self) -> str:
+        """The pattern without the names of its parameters: two of the same shape match the same texts."""
+        return self.regex.pattern
+
+    def match(self, text: str) -> dict[str, Any] | None:
+        """The parameters' values if `text` matches as a whole, else None."""
+        found = self.regex.fullmatch(text)
+        if found is None:
+            return None
+        values: dict[str, Any] = {}
+        for (name, converter), raw in zip(self.converters.items(), found.groups(), strict=True):
+            try:
+                values[name] = converter.to_value(raw)
+            except ValueError:  # more digits than int() takes
+                return None
+        return values
+
+    def fill(self, values: Mapping[str, object]) -> str:
+        """The text for these values, percent-encoded. Raises ValueError that names a missing, unknown or
+        unfit value."""
+        if missing := [name for name in self.converters if name not in values]:
+            raise ValueError(f"{self.text!r} needs a value for {', '.join(missing)}")
+        if unknown := [name for name in values if name not in self.converters]:
+            raise ValueError(f"{self.text!r} has no parameter {', '.join(unknown)}")
+        out: list[str] = []
+        for position, piece in enumerate(self.pieces):
+            if position % 2 == 0:
+                out.append(quote(piece, safe="/!$&'()*+,;=:@"))
+                continue
+            try:
+                out.append(self.converters[piece].to_text(values[piece]))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{piece}={values[piece]!r} does not fit {self.text!r}: {error}") from None
+        return "".join(out)
+
+
+def compile_pattern(text: str, default: str = "str") -> Pattern:
+    """Compile `text`. `default` is the converter of a parameter that names none.
+
+    Raises PatternError with the fault: an unknown converter, a parameter twice or without a proper name,
+    a brace that is not closed.
+    """
+    pieces = _PARAMETER.split(text)
+    converters: dict[str, Converter] = {}
+    names: list[str] = []
+    regex: list[str] = []
+    for position, piece in enumerate(pieces):
+        if position % 2 == 0:
+            if "{" in piece or "}" in piece:
+                raise PatternError(f"the pattern {text!r} has a brace without its partner")
+            names.append(piece)
+            regex.append(re.escape(piece))
+            continue
+        name, colon, kind = piece.partition(":")
+        kind = kind if colon else default
+        if not name.isidentifier():
+            raise PatternError(
+                f"the pattern {text!r} has a parameter named {name!r}; a name is like {{user_id}}"
+            )
+        if name in converters:
+            raise PatternError(f"the pattern {text!r} has the parameter {name!r} twice")
+        if kind not in CONVERTERS:
+            known = ", ".join(CONVERTERS)
+            raise PatternError(f"the pattern {text!r} has the unknown converter {kind!r}; there are {known}")
+        converters[name] = CONVERTERS[kind]
+        names.append(name)
+        regex.append(f"({CONVERTERS[kind].regex})")
+    return Pattern(text, re.compile("".join(regex), re.DOTALL), converters, tuple(names))
+
+
+class Match(NamedTuple, Generic[T]):
+    """What RouteTable.match found: the route, or, with None, the methods that the path would allow."""
+
+    route: T | None
+    params: dict[str, Any]
+    allowed: tuple[str, ...] = ()
+
+
+class RouteTable(Generic[T]):
+    """The table from method and path to a route of any kind.
+
+    HEAD is answered by the route of GET where it has none of its own.
+    """
+
+    def __init__(self) -> None:
+        self._static: dict[str, dict[str, T]] = {}
+        self._shapes: dict[str, list[tuple[Pattern, dict[str, T]]]] = {}
+        self._dynamic: dict[str, list[tuple[Pattern, dict[str, T]]]] = {}
+        self._anywhere: list[tuple[Pattern, dict[str, T]]] = []
+
+    def add(self, pattern: Pattern, methods: Iterable[str], route: T) -> None:
+        """Register. Raises DuplicateRoute if a method has a pattern that matches the same already."""
+        entry = self._entry(pattern)
+        alike = [e[1] for e in self._shapes.get(pattern.shape, ())] or [entry]
+        for method in methods:
+            for by_method in alike:
+                if (other := by_method.get(method)) is not None:
+                    raise DuplicateRoute(f"{method} {pattern.text} is registered twice: {other} and {route}")
+            entry[method] = route
+
+    def _entry(self, pattern: Pattern) -> dict[str, T]:
+        if pattern.is_static:
+            return self._static.setdefault(pattern.text, {})
+        alike = self._shapes.setdefault(pattern.shape, [])
+        for known, by_method in alike:
+            if tuple(known.converters) == tuple(pattern.converters):
+                return by_method
+        # The same shape with other names is an entry of its own: values are handed over by name.
+        alike.append((pattern, {}))
+        self._index(alike[-1])
+        return alike[-1][1]
+
+    def _index(self, entry: tuple[Pattern, dict[str, T]]) -> None:
+        literal = entry[0].pieces[0]
+        if literal.count("/") > 1:  # the first segment ends within the literal text
+            first = literal.split("/", 2)[1]
+            self._dynamic.setdefault(first, list(self._anywhere)).append(entry)
+        else:
+            self._anywhere.append(entry)
+            for entries in self._dynamic.values():
+                entries.append(entry)
+
+    def match(self, method: str, path: str) -> Match[T]:
+        """Find the route of a decoded path (see exchange.decode_path)."""
+        by_method = self._static.get(path)
+        if by_method is not None:
+            route = by_method.get(method)
+            if route is not None:
+                return Match(route, {})
+        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
+            route = by_method.get(method)
+            if route is not None and (params := pattern.match(path)) is not None:
+                if ENCODED_SLASH in path:
+                    params = {k: _with_slashes(v) for k, v in params.items()}
+                return Match(route, params)
+        if method == "HEAD":
+            found = self.match("GET", path)
+            if found.route is not None:
+                return found
+        return Match(None, {}, self._allowed(path))
+
+    def _allowed(self, path: str) -> tuple[str, ...]:
+        """The methods that some route takes at this path, for Allow; worked out on a miss only."""
+        methods: set[str] = set(self._static.get(path, ()))
+        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
+            if pattern.match(path) is not None:
+                methods.update(by_method)
+        if "GET" in methods:
+            methods.add("HEAD")
+        return tuple(sorted(methods))
+
+
+def _with_slashes(value: Any) -> Any:
+    return value.replace(ENCODED_SLASH, "/") if isinstance(value, str) else value

@@ -1,0 +1,185 @@
+"""Each option of the server said once: its default, its flag, its environment variables, its help.
+
+Everything else is derived from this table: the command line, its help, the environment, `[tool.weebill]`
+in pyproject.toml, the keyword arguments of `App.run` and the table in docs/settings.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigurationError
+
+__all__ = ["Option", "Settings", "load", "options", "parse_duration", "parse_size"]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "30s", "1.5m", "200ms", "2h" or a bare number of seconds. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)?", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no duration; write 30s, 1.5m, 200ms or 2h")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "16MiB", "64KiB", "1GiB", "500kB" or a bare number of bytes. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no size; write 16MiB, 64KiB, 500kB or a number of bytes")
+    units = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+    return int(found[1]) * units[found[2] or "B"]
+
+
+def _option(
+    default: Any, help_: str, kind: str = "", *, env: tuple[str, ...] = (), choices: tuple[str, ...] = ()
+) -> Any:
+    """`kind` is "duration", "size", or "" for what the default's type says; `env` are bare aliases."""
+    metadata = {"help": help_, "kind": kind, "env": env, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one server. Durations are seconds, sizes bytes."""
+
+    host: str = _option("127.0.0.1", "Address to listen on.", env=("HOST",))
+    port: int = _option(8000, "TCP port to listen on; 0 takes a free one.", env=("PORT",))
+    http: str = _option("auto", "HTTP/1 parser.", choices=("auto", "httptools", "h11"))
+    loop: str = _option("auto", "Event loop.", choices=("auto", "uvloop", "asyncio"))
+    interface: str = _option(
+        "auto", "What kind of program it is.", choices=("auto", "weebill", "asgi", "wsgi", "http.server")
+    )
+    root_path: str = _option("", "Prefix that a proxy has taken off the path.")
+    debug: bool = _option(False, "Show tracebacks to the client. Never on a public address.")
+    access_log: bool = _option(False, "Log one line for each answer.")
+    log_level: str = _option(
+        "info", "Least level that is logged.", choices=("critical", "error", "warning", "info", "debug")
+    )
+    threads: int = _option(40, "Worker threads for `def` handlers.")
+    thread_queue: int = _option(1000, "Calls that may wait for a worker thread; beyond it 503.")
+    backlog: int = _option(2048, "Connections that the kernel keeps waiting for accept.")
+    max_request_line: int = _option(8 << 10, "Longest request line; beyond it 414.", "size")
+    max_fields_size: int = _option(64 << 10, "All fields of a request together; beyond it 431.", "size")
+    max_fields: int = _option(100, "Number of fields of a request; beyond it 431.")
+    max_body: int = _option(16 << 20, "Longest content of a request; beyond it 413.", "size")
+    spool: int = _option(1 << 20, "Content beyond this goes to a temporary file.", "size")
+    max_pipelined: int = _option(
+        64 << 10, "Bytes of pipelined requests that wait; beyond it reading pauses.", "size"
+    )
+    header_timeout: float = _option(10.0, "A request's head must be complete in this time.", "duration")
+    body_rate: int = _option(240, "Bytes per second that content must come with.", "size")
+    body_grace: float = _option(5.0, "Time before the rate of content counts.", "duration")
+    idle_timeout: float = _option(75.0, "An idle connection is closed after this time.", "duration")
+    write_timeout: float = _option(30.0, "A client that reads nothing for this time is cut off.", "duration")
+    graceful_timeout: float = _option(10.0, "Time for requests in flight when the server stops.", "duration")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row of the table, with the names that are derived from the field's."""
+
+    name: str
+    flag: str
+    env: tuple[str, ...]
+    default: Any
+    type: type
+    kind: str
+    help: str
+    choices: tuple[str, ...]
+
+    def parse(self, text: str) -> Any:
+        """The value of what a person wrote. Raises ValueError with a sentence that shows it."""
+        if self.kind == "duration":
+            return parse_duration(text)
+        if self.kind == "size":
+            return parse_size(text)
+        if self.type is bool:
+            word = text.strip().lower()
+            if word in ("1", "true", "yes", "on"):
+                return True
+            if word in ("0", "false", "no", "off", ""):
+                return False
+            raise ValueError(f"{text!r} is neither yes nor no")
+        if self.type is int:
+            if not re.fullmatch(r"[0-9]+", text.strip()):
+                raise ValueError(f"{text!r} is no whole number")
+            return int(text)
+        return text
+
+    def check(self, value: Any) -> Any:
+        """`value` if it can be used, parsed if it is text for another type. Raises ValueError."""
+        if isinstance(value, str) and (self.type is not str):
+            value = self.parse(value)
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+            raise ValueError(f"{value!r} is no {self.kind or self.type.__name__}")
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{value!r} is none of {', '.join(self.choices)}")
+        if self.type in (int, float) and value < 0:
+            raise ValueError(f"{value!r} is negative")
+        return value
+
+
+def options() -> list[Option]:
+    """The rows of the table, in order."""
+    return [_row(f) for f in fields(Settings)]
+
+
+def _row(f: Field[Any]) -> Option:
+    meta = f.metadata
+    env = (f"WEEBILL_{f.name.upper()}", *meta["env"])
+    flag = "--" + f.name.replace("_", "-")
+    return Option(f.name, flag, env, f.default, type(f.default), meta["kind"], meta["help"], meta["choices"])
+
+
+def load(
+    given: Mapping[str, Any], environ: Mapping[str, str] | None = None, pyproject: Path | None = None
+) -> Settings:
+    """Settings from, in order of precedence: `given` (None counts as absent), the environment,
+    `[tool.weebill]` of `pyproject` (by default pyproject.toml in the current folder), the defaults.
+
+    Raises ConfigurationError that names the option, where it was said and what is wrong.
+    """
+    environ = os.environ if environ is None else environ
+    path = Path("pyproject.toml") if pyproject is None else pyproject
+    in_file = _from_pyproject(path)
+    values: dict[str, Any] = {}
+    rows = {option.name: option for option in options()}
+    if unknown := [name for name in given if name not in rows]:
+        raise ConfigurationError(f"there is no option {unknown[0]!r}; there are {', '.join(rows)}")
+    for name, option in rows.items():
+        variable = next((v for v in option.env if v in environ), None)
+        if given.get(name) is not None:
+            place, value = f"{name}=", given[name]
+        elif variable is not None:
+            place, value = f"the environment variable {variable}", environ[variable]
+        elif name in in_file:
+            place, value = f"{name} in [tool.weebill] of {path}", in_file[name]
+        else:
+            continue
+        try:
+            values[name] = option.check(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{place}: {error}") from None
+    return Settings(**values)
+
+
+def _from_pyproject(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("weebill", {})
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    found = {name.replace("-", "_"): value for name, value in table.items() if name != "app"}
+    known = [option.name for option in options()]
+    if unknown := [name for name in found if name not in known]:
+        raise ConfigurationError(f"[tool.weebill] of {path} has the unknown option {unknown[0]!r}")
+    return found
