@@ -9,16 +9,30 @@ SignatureError says which parameter of which handler, in which file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from .errors import SignatureError
+from .requests import Request
 
-__all__ = ["Parameter", "Resolver", "Source", "bind", "describe", "is_async", "parameters"]
+__all__ = [
+    "Handler",
+    "Parameter",
+    "Resolver",
+    "Source",
+    "bind",
+    "bind_handler",
+    "bind_hook",
+    "describe",
+    "is_async",
+    "is_generator",
+    "parameters",
+]
 
 S = TypeVar("S")
 
+Handler = Callable[..., Any]
 Resolver = Callable[[S], Any]
 
 
@@ -59,6 +73,13 @@ def is_async(function: Callable[..., Any]) -> bool:
         return True
     call = getattr(function, "__call__", None)  # noqa: B004
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a generator or an async generator, and does nothing else yet."""
+    while hasattr(function, "func"):
+        function = function.func
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def parameters(function: Callable[..., Any]) -> list[Parameter]:
@@ -103,3 +124,63 @@ def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: st
                 f"nothing fills the parameter {parameter.name!r} of {describe(function)} {purpose}"
             )
     return resolvers
+
+
+def bind_handler(handler: Handler, in_path: Iterable[str], purpose: str) -> Callable[[Request], Any]:
+    """A function from a request to what `handler` returns, filling `request` and the path's parameters."""
+    names = tuple(in_path)
+    resolvers = bind(handler, (_request_source, _path_source(names)), purpose)
+    if not resolvers:
+        return lambda request: handler()
+    of_path = [name for name, resolver in resolvers.items() if resolver is not _itself]
+    if not of_path and len(resolvers) == 1:
+        only = next(iter(resolvers))
+        return handler if _is_first(handler, only) else lambda request: handler(**{only: request})
+    if len(of_path) == len(resolvers) == len(names):  # PERF: no dict is built for the usual handler
+        return lambda request: handler(**request.params)
+    pairs = tuple(resolvers.items())
+    return lambda request: handler(**{name: resolver(request) for name, resolver in pairs})
+
+
+def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any], Any]:
+    """A function `(request, value)` that calls `hook` with the request, where a parameter asks for it, and
+    with the value in the one other parameter; `extra` names it in the SignatureError."""
+    wants = parameters(hook)
+    others = [p.name for p in wants if _request_source(p) is None and not p.has_default]
+    ours = [p.name for p in wants if _request_source(p) is not None]
+    if len(others) > (1 if extra else 0):
+        known = f"request and {extra}" if extra else "request"
+        raise SignatureError(
+            f"{describe(hook)} takes {', '.join(others)} {purpose}; it may take {known} only"
+        )
+
+    def call(request: Request, value: Any) -> Any:
+        arguments: dict[str, Any] = dict.fromkeys(ours, request)
+        if others:
+            arguments[others[0]] = value
+        return hook(**arguments)
+
+    return call
+
+
+def _itself(request: Request) -> Request:
+    return request
+
+
+def _request_source(parameter: Parameter) -> Resolver[Request] | None:
+    annotated = isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Request)
+    unannotated = parameter.annotation is inspect.Parameter.empty
+    return _itself if annotated or (parameter.name == "request" and unannotated) else None
+
+
+def _path_source(names: Sequence[str]) -> Source[Request]:
+    def source(parameter: Parameter) -> Resolver[Request] | None:
+        name = parameter.name
+        return (lambda request: request.params[name]) if name in names else None
+
+    return source
+
+
+def _is_first(handler: Handler, name: str) -> bool:
+    first = next(iter(inspect.signature(handler).parameters.values()))
+    return first.name == name and first.kind is first.POSITIONAL_OR_KEYWORD

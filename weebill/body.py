@@ -65,7 +65,7 @@ class Body:
         self._drained = True
         return self._in_memory()
 
-    def bytes(self) -> bytes:
+    def read_all(self) -> bytes:
         """The whole content."""
         if self._file is None:
             return self._in_memory()

@@ -37,6 +37,7 @@ __all__ = [
     "QueueFull",
     "RequestTimeout",
     "ResponseError",
+    "ReturnValueError",
     "SignatureError",
     "StartError",
     "TargetTooLong",
@@ -67,6 +68,10 @@ class PatternError(ConfigurationError, ValueError):
 
 class SignatureError(ConfigurationError, TypeError):
     """A handler with a parameter that nothing can fill, or of the wrong kind."""
+
+
+class ReturnValueError(ConfigurationError, TypeError):
+    """A handler returned a value that no answer can be made of."""
 
 
 class DuplicateRoute(ConfigurationError):

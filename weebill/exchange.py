@@ -125,6 +125,8 @@ class Exchange:
         self.root_path = ""
         self.body = NO_BODY
         self.refusal = None
+        self.route = None
+        self.params = {}
         self.raw_path, _, self.query_string = target.partition("?")
         if "%" in self.raw_path:
             try:
@@ -181,7 +183,7 @@ def decode_path(raw_path: str) -> str:
     An encoded slash becomes ENCODED_SLASH, all else is UTF-8. Raises ValueError for a bad escape, for
     bytes that are not UTF-8 and for NUL.
     """
-    head, *parts = raw_path.split("%")
+    _, *parts = raw_path.split("%")
     for part in parts:
         if len(part) < 2 or not (part[0] in _HEX and part[1] in _HEX):
             raise ValueError(f"The path has a bad percent-escape: %{part[:2]}")

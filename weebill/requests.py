@@ -41,6 +41,13 @@ class Request:
 
     __slots__ = ("_cookies", "_headers", "_id", "_query", "_state", "app", "exchange", "method", "params")
 
+    # Filled when they are first asked for.
+    _cookies: dict[str, str]
+    _headers: Headers
+    _id: str
+    _query: MultiDict[str]
+    _state: SimpleNamespace
+
     def __init__(self, exchange: Exchange, app: Any) -> None:
         self.exchange = exchange
         self.app = app
@@ -146,7 +153,7 @@ class Request:
     @property
     def body(self) -> bytes:
         """The content, b"" where there is none. On a route with `stream=True` read `stream()` instead."""
-        return self.exchange.body.bytes()
+        return self.exchange.body.read_all()
 
     @property
     def text(self) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from .binding import describe
-from .errors import HTTPException
+from .errors import HTTPException, ReturnValueError
 from .headers import Fields, MutableHeaders, http_date
 from .threads import run_in_thread
 
@@ -210,11 +210,15 @@ async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | b
             await pieces.aclose()
 
 
+def _next(pieces: Iterator[str | bytes], end: object) -> object:
+    return next(pieces, end)
+
+
 async def _in_threads(pieces: Iterator[str | bytes]) -> AsyncGenerator[str | bytes, None]:
     """Step an ordinary iterator in worker threads, always in the same context."""
     context, end = copy_context(), object()
     try:
-        while (piece := await run_in_thread(context.run, next, pieces, end)) is not end:
+        while (piece := await run_in_thread(context.run, _next, pieces, end)) is not end:
             assert isinstance(piece, str | bytes)
             yield piece
     finally:
@@ -280,7 +284,7 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
 
     str is text/plain, an object with `__html__` text/html, bytes application/octet-stream; dict, list,
     dataclass, msgspec.Struct and pydantic models are JSON; None is 204; a generator or async generator is a
-    stream; `(body, status)` and `(body, status, headers)` add to any of them. Raises TypeError that names
+    stream; `(body, status)` and `(body, status, headers)` add to any of them. Raises ReturnValueError naming
     `handler` for everything else.
     """
     if isinstance(value, Response):
@@ -302,7 +306,7 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
     if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
         return JSONResponse(value)
     where = f"{describe(handler)} returned" if handler else "a handler may not return"
-    raise TypeError(
+    raise ReturnValueError(
         f"{where} {type(value).__name__}: return str, bytes, dict, list, a dataclass, None, a generator, "
         "(body, status), (body, status, headers) or a Response"
     )
@@ -311,9 +315,7 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
 def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> Response:
     if len(value) not in (2, 3) or not isinstance(value[1], int) or isinstance(value[0], tuple):
         where = describe(handler) if handler else "a handler"
-        raise TypeError(
-            f"{where} returned a tuple that is neither (body, status) nor (body, status, headers)"
-        )
+        raise ReturnValueError(f"{where} returned a tuple, but not (body, status) or (body, status, headers)")
     response = to_response(value[0], handler)
     response.status_code = _check_status(value[1])
     if len(value) == 3 and value[2]:

@@ -146,9 +146,7 @@ def compile_pattern(text: str, default: str = "str") -> Pattern:
         name, colon, kind = piece.partition(":")
         kind = kind if colon else default
         if not name.isidentifier():
-            raise PatternError(
-                f"the pattern {text!r} has a parameter named {name!r}; a name is like {{user_id}}"
-            )
+            raise PatternError(f"the pattern {text!r} has the parameter name {name!r}; write it like user_id")
         if name in converters:
             raise PatternError(f"the pattern {text!r} has the parameter {name!r} twice")
         if kind not in CONVERTERS:

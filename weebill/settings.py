@@ -122,7 +122,7 @@ class Option:
             raise ValueError(f"{value!r} is no {self.kind or self.type.__name__}")
         if self.choices and value not in self.choices:
             raise ValueError(f"{value!r} is none of {', '.join(self.choices)}")
-        if self.type in (int, float) and value < 0:
+        if isinstance(value, int | float) and value < 0:
             raise ValueError(f"{value!r} is negative")
         return value
 

@@ -1,0 +1,340 @@
+"""App: a Router that answers. It finds the route at the end of the head, and runs its composed answer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from .binding import Handler, bind_handler, describe, is_async
+from .bridges import adapt
+from .bridges.asgi import serve_scope
+from .error_pages import debug_response, error_response
+from .errors import ClientDisconnected, ConfigurationError, HTTPException, ProtocolError, ResponseError
+from .exchange import UNWANTED, Application, Exchange, Intake
+from .mount import Mount, MountResponse
+from .pipeline import after_steps, compose, handle_error, run_steps
+from .requests import Request, current_request
+from .responses import RedirectResponse, Response
+from .router import Route, Router
+from .routing import RouteTable, compile_pattern
+from .static import StaticFiles
+from .templates import Templates
+from .threads import run_in_thread
+
+__all__ = ["App"]
+
+logger = logging.getLogger("weebill")
+
+F = TypeVar("F", bound=Callable[..., Any])
+Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+class App(Router):
+    """A web application: register handlers on it, then `run()` it, or serve it with `weebill run`.
+
+    `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
+    counts. `templates` is the folder of its templates, seen from there. `debug` shows tracebacks to the
+    client. `redirect_slashes` answers a path whose other spelling, with or without a slash at its end, has
+    a route, with 308. `lifespan` is an async context manager around the App's life, called with the App.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        templates: str | Path | None = None,
+        debug: bool = False,
+        redirect_slashes: bool = False,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        super().__init__()
+        file = (
+            sys.modules[name].__file__ if name in sys.modules else sys._getframe(1).f_globals.get("__file__")
+        )
+        self.root = Path(file).resolve().parent if file else Path.cwd()
+        self.debug = debug
+        self.redirect_slashes = redirect_slashes
+        self.templates = Templates(self.root / (templates or "templates"), {"url_for": self.url_for})
+        if templates is not None and not self.templates.folder.is_dir():
+            raise ConfigurationError(f"the template folder {self.templates.folder} does not exist")
+        self._table: RouteTable[Route] = RouteTable()
+        self._by_name: dict[str, list[Route]] = {}
+        self._mounts: list[tuple[str, Application]] = []
+        self._lifespan = lifespan
+        self._on_startup: list[Handler] = []
+        self._on_shutdown: list[Handler] = []
+        self._stack = AsyncExitStack()
+        self._missing = self._own_route(_raise_refusal)
+        self._options = self._own_route(_answer_options)
+        self._mounted = self._own_route(_answer_mounted)
+
+    # -- registration
+
+    def _own_route(self, handler: Handler) -> Route:
+        return Route(compile_pattern("*"), (), handler, "", UNWANTED, (self,))
+
+    def _register(self, route: Route) -> None:
+        bind_handler(route.handler, route.pattern.converters, f"for {route.pattern.text}")
+        self._table.add(route.pattern, route.methods, route)
+        self._by_name.setdefault(route.name, []).append(route)
+
+    def mount(self, prefix: str, app: Any) -> None:
+        """Give everything below `prefix` to another application: an App, or any ASGI or WSGI program.
+
+        Routes of our own go first, then the longest prefix. Raises ConfigurationError for a bad prefix and
+        for something that is no application.
+        """
+        if not prefix.startswith("/") or prefix.endswith("/"):
+            raise ConfigurationError(f"the mount {prefix!r} must begin with a slash and not end with one")
+        if any(prefix == other for other, _ in self._mounts):
+            raise ConfigurationError(f"something is mounted at {prefix!r} already")
+        self._mounts.append((prefix, adapt(app)))
+        self._mounts.sort(key=lambda mount: -len(mount[0]))
+
+    def static(self, prefix: str, folder: str | Path) -> None:
+        """Serve the files of `folder`, seen from the App's own, below `prefix`.
+
+        Raises ConfigurationError for a folder that is not there.
+        """
+        handler = StaticFiles(self.root / folder)
+        self.add_route(prefix.rstrip("/") + "/{file:path}", handler, name="static")
+
+    def on_startup(self, function: F) -> F:
+        """Call `function` before the first request."""
+        self._on_startup.append(function)
+        return function
+
+    def on_shutdown(self, function: F) -> F:
+        """Call `function` after the last answer, the last registered first."""
+        self._on_shutdown.append(function)
+        return function
+
+    def lifespan(self, function: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+        """Run the part of an async generator before its `yield` at start, and the rest at the end."""
+        self._lifespan = asynccontextmanager(function)
+        return function
+
+    def url_for(self, name: str, /, **params: object) -> str:
+        """The path of the route called `name`, with `params` in their places and the rest as a query.
+
+        Raises ConfigurationError that names the routes there are, or the parameter that is missing.
+        """
+        if not (routes := self._by_name.get(name)):
+            raise ConfigurationError(f"no route is named {name!r}; there are {', '.join(self._by_name)}")
+        problem = None
+        for route in routes:
+            in_path = {k: v for k, v in params.items() if k in route.pattern.converters}
+            query = {k: v for k, v in params.items() if k not in in_path and v is not None}
+            try:
+                path = route.pattern.fill(in_path)
+            except ValueError as error:
+                problem = error
+                continue
+            request = current_request.get(None)
+            root = request.root_path if request is not None and request.app is self else ""
+            return root + path + (f"?{urlencode(query, doseq=True)}" if query else "")
+        raise ConfigurationError(f"url_for({name!r}): {problem}")
+
+    def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """Serve until stopped; `options` are those of the settings table. Ends the process with exit code 3
+        and one sentence when the server cannot start."""
+        from .server.worker import main  # the application knows the server only here
+
+        main(self, {"host": host, "port": port, **options})
+
+    # -- the contract with the wire (exchange.Application)
+
+    async def __startup__(self) -> None:
+        self._stack = AsyncExitStack()
+        try:
+            for _, application in self._mounts:
+                await application.__startup__()
+                self._stack.push_async_callback(application.__shutdown__)
+            if self._lifespan is not None:
+                await self._stack.enter_async_context(self._lifespan(self))
+            for function in self._on_shutdown:
+                self._stack.push_async_callback(_call, function)
+            for function in self._on_startup:
+                await _call(function)
+            for route in self.routes:
+                self._composed(route)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def __shutdown__(self) -> None:
+        await self._stack.aclose()
+
+    def __intake__(self, exchange: Exchange) -> Intake:
+        if exchange.refusal is None:
+            route, params, allowed = self._table.match(exchange.method, exchange.path)
+            if route is not None:
+                exchange.route = route
+                exchange.params = params
+                return route.intake
+            return self._miss(exchange, allowed)
+        exchange.route = self._missing
+        return UNWANTED
+
+    def _miss(self, exchange: Exchange, allowed: tuple[str, ...]) -> Intake:
+        """No route: a mount, an OPTIONS that comes by itself, or a refusal."""
+        path = exchange.path
+        if not allowed:
+            for prefix, application in self._mounts:
+                if path == prefix or path.startswith(prefix + "/"):
+                    mount = Mount(application, prefix, exchange)
+                    intake = mount.intake()
+                    exchange.route, exchange.params = self._mounted, {"mount": mount}
+                    return intake
+        if exchange.method == "OPTIONS" and (allowed or exchange.target == "*"):
+            exchange.route, exchange.params = self._options, {"allowed": ("OPTIONS", *allowed)}
+            return UNWANTED
+        exchange.route = self._missing
+        if allowed:
+            allow = ", ".join(sorted({"OPTIONS", *allowed}))
+            exchange.refusal = HTTPException(405, headers={"allow": allow})
+        else:
+            exchange.refusal = HTTPException(404)
+            other = path[:-1] if path.endswith("/") else path + "/"
+            if self.redirect_slashes and self._table.match(exchange.method, other).route is not None:
+                exchange.params = {"location": _other_spelling(exchange)}
+        return UNWANTED
+
+    async def __exchange__(self, exchange: Exchange) -> None:
+        request = Request(exchange, self)
+        current_request.set(request)
+        route: Route = exchange.route
+        if exchange.refusal is not None and route is not self._missing:
+            route = self._refusing(route)
+        try:
+            response = await (route.answer or self._composed(route))(request)
+        except Exception as error:  # a middleware's own
+            response = await self._recover_outside(request, route, error)
+        try:
+            await response.send(exchange)
+        except Exception as error:
+            await self._send_failed(request, route, error)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The App as an ASGI application, for other servers."""
+        await serve_scope(self, scope, receive, send)
+
+    # -- composing and recovering
+
+    def _composed(self, route: Route) -> Any:
+        async def recover(request: Request, error: Exception) -> Response:
+            return await self._recover(request, route, error)
+
+        route.answer = compose(route, recover)
+        return route.answer
+
+    def _refusing(self, route: Route) -> Route:
+        """The same route with what the wire holds against the request in the handler's place."""
+        return Route(compile_pattern("*"), (), _raise_refusal, route.name, UNWANTED, route.routers)
+
+    async def _recover(self, request: Request, route: Route, error: Exception) -> Response:
+        """The answer to an exception: the nearest handler for it, else the standard page."""
+        if isinstance(error, ProtocolError):  # in the middle of a streamed content
+            error = HTTPException(error.status_code, error.detail)
+        handler = _error_handler(route.routers, error)
+        if handler is None and not isinstance(error, HTTPException):
+            self._log(request, route, error)
+            handler = _error_handler(route.routers, HTTPException(500))
+        if handler is not None:
+            try:
+                return await handle_error(handler, request, error)
+            except Exception as second:
+                error = second
+                self._log(request, route, error)
+        if isinstance(error, HTTPException):
+            return error_response(request, error)
+        return debug_response(request, error) if self.debug else error_response(request, HTTPException(500))
+
+    async def _recover_outside(self, request: Request, route: Route, error: Exception) -> Response:
+        """The answer to an exception from a middleware; it passes the after hooks like any other."""
+        response = await self._recover(request, route, error)
+        try:
+            passed: Response = await run_steps(after_steps(route.routers), request, response)
+        except Exception as second:
+            self._log(request, route, second)
+            return error_response(request, HTTPException(500))
+        return passed
+
+    async def _send_failed(self, request: Request, route: Route, error: Exception) -> None:
+        """An answer broke while it was sent: another in its place, or, once it has begun, an end that the
+        client sees."""
+        exchange = request.exchange
+        if isinstance(error, ClientDisconnected):
+            return
+        if exchange.started:
+            self._log(request, route, error)
+            exchange.abort()
+            return
+        response = await self._recover_outside(request, route, error)
+        try:
+            await response.send(exchange)
+        except ClientDisconnected:
+            return
+        except ResponseError as second:
+            self._log(request, route, second)
+            exchange.abort()
+
+    def _log(self, request: Request, route: Route, error: Exception) -> None:
+        """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
+        if isinstance(error, ClientDisconnected):
+            return
+        used_wrong = isinstance(error, ConfigurationError | ResponseError)
+        logger.error(
+            "%s %s [%s] failed in %s: %s",
+            request.method,
+            request.target,
+            request.id,
+            describe(route.handler),
+            error if used_wrong else f"{type(error).__name__}: {error}",
+            exc_info=None if used_wrong else error,
+        )
+
+
+def _error_handler(routers: Iterable[Router], error: Exception) -> Handler | None:
+    """The handler of the innermost router for this status, else for the nearest class of the exception."""
+    status = error.status_code if isinstance(error, HTTPException) else None
+    for router in reversed(tuple(routers)):
+        if status in router.error_handlers:
+            return router.error_handlers[status]
+        for kind in type(error).__mro__:
+            if kind in router.error_handlers:
+                return router.error_handlers[kind]
+    return None
+
+
+async def _raise_refusal(request: Request) -> Response:
+    if "location" in request.params:
+        return RedirectResponse(request.params["location"], 308)
+    refusal = request.exchange.refusal
+    assert refusal is not None
+    raise refusal
+
+
+async def _answer_options(request: Request) -> Response:
+    status = 200 if request.target == "*" else 204
+    return Response(b"", status, {"allow": ", ".join(sorted(request.params["allowed"]))})
+
+
+async def _answer_mounted(request: Request) -> Response:
+    return MountResponse(request.params["mount"])
+
+
+def _other_spelling(exchange: Exchange) -> str:
+    raw = exchange.raw_path
+    # One slash in front, or the browser would take what follows for a host.
+    path = "/" + (raw[:-1] if raw.endswith("/") else raw + "/").lstrip("/")
+    return exchange.root_path + path + (f"?{exchange.query_string}" if exchange.query_string else "")
+
+
+async def _call(function: Handler) -> None:
+    await (function() if is_async(function) else run_in_thread(function))

@@ -1,0 +1,64 @@
+"""A foreign application, or another App, below a prefix of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .exchange import Application, Exchange, Intake
+from .responses import Response
+
+__all__ = ["Mount", "MountResponse"]
+
+
+class Mount:
+    """One request on its way into a mounted application.
+
+    Inside, the path is what is left of it and the prefix has moved to `root_path`; hooks and middleware
+    of the outer app see the request as it came. `enter` and `leave` change between the two views.
+    """
+
+    def __init__(self, application: Application, prefix: str, exchange: Exchange) -> None:
+        self.application = application
+        self.exchange = exchange
+        self._prefix = prefix
+        self._other: tuple[Any, ...] = ()
+
+    def intake(self) -> Intake:
+        """Ask the mounted application how it takes the content in."""
+        exchange = self.exchange
+        inside: tuple[Any, ...] = (
+            exchange.root_path + self._prefix,
+            exchange.path[len(self._prefix) :] or "/",
+            _without_segments(exchange.raw_path, self._prefix.count("/")),
+            None,
+            {},
+            None,
+        )
+        self._other = inside
+        self.switch()
+        intake = self.application.__intake__(exchange)
+        self.switch()
+        return intake
+
+    def switch(self) -> None:
+        """Change from the outer view to the inner, or back."""
+        ex, other = self.exchange, self._other
+        self._other = (ex.root_path, ex.path, ex.raw_path, ex.route, ex.params, ex.refusal)
+        ex.root_path, ex.path, ex.raw_path, ex.route, ex.params, ex.refusal = other
+
+
+def _without_segments(raw_path: str, count: int) -> str:
+    return "/" + "/".join(raw_path.split("/")[count + 1 :])
+
+
+class MountResponse(Response):
+    """The answer that the mounted application is going to give."""
+
+    def __init__(self, mount: Mount) -> None:
+        super().__init__()
+        self.mount = mount
+
+    async def send(self, exchange: Exchange) -> None:
+        """Let the mounted application answer."""
+        self.mount.switch()
+        await self.mount.application.__exchange__(exchange)

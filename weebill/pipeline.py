@@ -1,0 +1,201 @@
+"""What happens around a handler, composed once.
+
+    middleware of the app, of its routers          async (request, call_next), outermost first
+      └─ before hooks ─ handler ─ to_response      the first value ends the row
+           └─ an exception: recover()              one path for every error
+         after hooks                               the inner router's first; errors pass them too
+
+Steps are called with `(request, value)` and return the next value. Consecutive `def` steps share one hop
+to a worker thread; with no hooks and no middleware the handler is called with nothing around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .binding import Handler, bind_handler, bind_hook, is_async, is_generator
+from .errors import HTTPException
+from .requests import Request
+from .responses import Response, to_response
+from .threads import run_in_thread
+
+if TYPE_CHECKING:
+    from .router import Route, Router
+
+__all__ = ["Answer", "after_steps", "compose", "handle_error", "run_steps"]
+
+Answer = Callable[[Request], Awaitable[Response]]
+Recover = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class Step(NamedTuple):
+    """One call in the row: `call(request, value)`, on the loop or in a thread."""
+
+    call: Callable[[Request, Any], Any]
+    on_loop: bool
+
+
+def compose(route: Route, recover: Recover) -> Answer:
+    """The function that answers a request of `route`. SignatureError for an unfit hook."""
+    answer = _core(route, recover)
+    for router in reversed(route.routers):
+        for middleware in reversed(router.middlewares):
+            answer = _wrap(middleware, answer)
+    return answer
+
+
+def _wrap(middleware: Handler, call_next: Answer) -> Answer:
+    async def layer(request: Request) -> Response:
+        return to_response(await middleware(request, call_next), middleware)
+
+    return layer
+
+
+def _core(route: Route, recover: Recover) -> Answer:
+    before = [_before(hook) for router in route.routers for hook in router.before_hooks]
+    after = after_steps(route.routers)
+    if not before and not after:
+        return _bare(route, recover)
+    row = _hops([*before, _handling(route), *after])
+    ending = _hops(after)
+
+    async def answer(request: Request) -> Response:
+        try:
+            value: Any = None
+            for hop in row:
+                value = await hop(request, value)
+        except Exception as error:
+            value = await recover(request, error)
+            for hop in ending:
+                value = await hop(request, value)
+        response: Response = value
+        return response
+
+    return answer
+
+
+def _bare(route: Route, recover: Recover) -> Answer:
+    """Nothing around the handler."""
+    handler, call = route.handler, _call(route)
+
+    async def on_loop(request: Request) -> Response:
+        try:
+            return to_response(await call(request), handler)
+        except Exception as error:
+            return await recover(request, error)
+
+    async def in_thread(request: Request) -> Response:
+        try:
+            return to_response(await run_in_thread(call, request), handler)
+        except Exception as error:
+            return await recover(request, error)
+
+    async def at_once(request: Request) -> Response:
+        try:
+            return to_response(call(request), handler)
+        except Exception as error:
+            return await recover(request, error)
+
+    if is_generator(handler):  # calling it does nothing yet; the stream runs it where it belongs
+        return at_once
+    return on_loop if is_async(handler) else in_thread
+
+
+def _call(route: Route) -> Callable[[Request], Any]:
+    purpose = f"for {' '.join(route.methods)} {route.pattern.text}"
+    return bind_handler(route.handler, route.pattern.converters, purpose)
+
+
+def _handling(route: Route) -> Step:
+    handler, call = route.handler, _call(route)
+    on_loop = is_async(handler)
+    if on_loop and not is_generator(handler):
+
+        async def handle(request: Request, value: Any) -> Response:
+            return to_response(await call(request) if value is None else value, handler)
+
+        return Step(handle, on_loop)
+
+    def handle_in_thread(request: Request, value: Any) -> Response:
+        return to_response(call(request) if value is None else value, handler)
+
+    if on_loop:
+        return Step(_awaitable(handle_in_thread), on_loop)
+    return Step(handle_in_thread, on_loop)
+
+
+def _before(hook: Handler) -> Step:
+    call, on_loop = bind_hook(hook, "", "as a before_request hook"), is_async(hook)
+    if on_loop:
+
+        async def step(request: Request, value: Any) -> Any:
+            return await call(request, None) if value is None else value
+
+        return Step(step, on_loop)
+    return Step(lambda request, value: call(request, None) if value is None else value, on_loop)
+
+
+def after_steps(routers: Sequence[Router]) -> list[Step]:
+    """The after hooks of these routers, the inner router's first."""
+    return [_after(hook) for router in reversed(routers) for hook in router.after_hooks]
+
+
+def _after(hook: Handler) -> Step:
+    call, on_loop = bind_hook(hook, "response", "as an after_request hook"), is_async(hook)
+    if on_loop:
+
+        async def step(request: Request, response: Any) -> Any:
+            changed = await call(request, response)
+            return response if changed is None else to_response(changed, hook)
+
+        return Step(step, on_loop)
+
+    def step_in_thread(request: Request, response: Any) -> Any:
+        changed = call(request, response)
+        return response if changed is None else to_response(changed, hook)
+
+    return Step(step_in_thread, on_loop)
+
+
+def _hops(steps: Sequence[Step]) -> list[Callable[[Request, Any], Awaitable[Any]]]:
+    """The steps with each run of consecutive `def` steps joined into one hop to a worker thread."""
+    hops: list[Callable[[Request, Any], Awaitable[Any]]] = []
+    for on_loop, run in groupby(steps, key=lambda step: step.on_loop):
+        calls = [step.call for step in run]
+        hops.extend(calls if on_loop else [_in_thread(calls)])
+    return hops
+
+
+def _in_thread(calls: Sequence[Callable[[Request, Any], Any]]) -> Callable[[Request, Any], Awaitable[Any]]:
+    def run(request: Request, value: Any) -> Any:
+        for call in calls:
+            value = call(request, value)
+        return value
+
+    return lambda request, value: run_in_thread(run, request, value)
+
+
+def _awaitable(call: Callable[[Request, Any], Any]) -> Callable[[Request, Any], Awaitable[Any]]:
+    async def awaited(request: Request, value: Any) -> Any:
+        return call(request, value)
+
+    return awaited
+
+
+async def run_steps(steps: Sequence[Step], request: Request, value: Any) -> Any:
+    """Pass `value` through the steps."""
+    for hop in _hops(steps):
+        value = await hop(request, value)
+    return value
+
+
+async def handle_error(handler: Handler, request: Request, error: Exception) -> Response:
+    """Call an error handler. What it returns has the status of the error, unless it names its own."""
+    call = bind_hook(handler, "error", "as an error handler")
+    value = await (call(request, error) if is_async(handler) else run_in_thread(call, request, error))
+    response = to_response(value, handler)
+    if not isinstance(value, Response | tuple):
+        response.status_code = error.status_code if isinstance(error, HTTPException) else 500
+    return response

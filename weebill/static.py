@@ -1,0 +1,45 @@
+"""Files of one folder, and nothing outside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import ConfigurationError, HTTPException
+from .requests import Request
+from .responses import FileResponse
+
+__all__ = ["StaticFiles"]
+
+
+class StaticFiles:
+    """The handler behind `static`: answers the parameter `file` with a file below `folder`.
+
+    Hidden files, what symbolic links lead out to, and everything that is no regular file are 404, without
+    a hint which it was. A folder is answered by its index.html. Raises ConfigurationError for a folder
+    that is not there.
+    """
+
+    __name__ = "static"
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+        if not self.folder.is_dir():
+            raise ConfigurationError(f"the static folder {self.folder} does not exist")
+
+    def __call__(self, request: Request) -> FileResponse:
+        return FileResponse(self.find(request.params["file"]))
+
+    def find(self, relative: str) -> Path:
+        """The file of a decoded path. Raises HTTPException 404."""
+        segments = relative.split("/")
+        if any(s.startswith(".") or "\\" in s or ":" in s or "\0" in s for s in segments):
+            raise HTTPException(404)
+        try:
+            path = self.folder.joinpath(*[s for s in segments if s]).resolve(strict=True)
+            path = path / "index.html" if path.is_dir() else path
+            path = path.resolve(strict=True)
+            if path.is_relative_to(self.folder) and path.is_file():
+                return path
+        except (OSError, RuntimeError):  # missing, unreadable, a loop of links, a name too long
+            pass
+        raise HTTPException(404)
