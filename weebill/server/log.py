@@ -1,0 +1,37 @@
+"""Log lines on standard error: one line for each event, escaped, coloured on a terminal only."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+__all__ = ["configure_logging"]
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, coloured: bool) -> None:
+        super().__init__("weebill: %(message)s")
+        self._coloured = coloured
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        # What a peer sent must not begin a line or move the cursor of whoever reads the log.
+        record.message = _CONTROLS.sub(lambda c: f"\\x{ord(c[0]):02x}", record.message)
+        line = super().formatMessage(record)
+        colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
+        return f"{colour}{line}\x1b[0m" if colour else line
+
+
+def configure_logging(level: str) -> None:
+    """Show what Weebill logs from `level` on, unless the program has set up its logger "weebill" itself."""
+    logger = logging.getLogger("weebill")
+    logger.setLevel(level.upper())
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(sys.stderr.isatty()))
+    logger.addHandler(handler)
+    logger.propagate = False

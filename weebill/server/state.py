@@ -1,0 +1,90 @@
+"""What all connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ..exchange import Application
+from ..headers import Fields, http_date
+from ..settings import Settings
+
+__all__ = ["Connection", "Parser", "State"]
+
+
+class Connection(Protocol):
+    """What the worker asks of a connection, whatever protocol it speaks."""
+
+    def tick(self, now: float) -> None:
+        """A second has passed: enforce the deadlines."""
+
+    def shut_down(self) -> None:
+        """Finish what is in flight, then close."""
+
+    def cut(self) -> None:
+        """Close now, whatever is in flight."""
+
+
+class Parser(Protocol):
+    """Bytes in, values out; no I/O and no state beyond one request."""
+
+    def head(self, block: bytes) -> tuple[str, str, str, Fields]:
+        """Method, target, version and fields of a complete head. Raises ProtocolError."""
+
+    def chunks(self, data: bytes) -> tuple[bytes, bool]:
+        """The content in these bytes of a chunked body, and whether it is complete. Raises ProtocolError."""
+
+
+class State:
+    """The application, the settings, the clock and the connections.
+
+    `now` is a monotonic clock and `date` the Date field; both move when `tick` does, once a second, so that
+    no request asks for the time.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        new_parser: Callable[[], Parser],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self.loop = loop
+        self.new_parser = new_parser
+        self.clock = clock
+        self.stopping = asyncio.Event()
+        self.is_stopping = False  # PERF: the same, without a call, for each answer
+        self.connections: set[Connection] = set()
+        self.drained = asyncio.Event()  # set while there is no connection
+        self.drained.set()
+        self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
+        self.tick()
+
+    def add(self, connection: Connection) -> None:
+        """A connection was made."""
+        self.connections.add(connection)
+        self.drained.clear()
+
+    def remove(self, connection: Connection) -> None:
+        """A connection was lost."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.drained.set()
+
+    def stop(self) -> None:
+        """Tell streams that the server stops, and have every further answer close its connection."""
+        self.is_stopping = True
+        self.stopping.set()
+
+    def tick(self) -> None:
+        """Read the clocks, then let every connection look at its deadline."""
+        self.now = self.clock()
+        self.date = f"date: {http_date(time.time())}\r\n".encode("ascii")
+        for connection in tuple(self.connections):
+            connection.tick(self.now)

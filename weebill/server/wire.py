@@ -1,0 +1,114 @@
+"""What we send: heads, chunks, and the checks that no field breaks the framing.
+
+What leaves is checked as strictly as what comes (RFC 9110 section 5, RFC 9112 section 5 and 6).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import ResponseError, reason_phrase
+from ..headers import Fields, check_field
+
+__all__ = ["CONTINUE", "LAST_CHUNK", "ResponseHead", "chunk", "minimal", "response_head"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii") for status in range(200, 600)
+}
+
+# Field names that have passed the check and mean nothing to the framing, by their spelling.
+# PERF: one look-up for each field instead of lower(), a comparison and a regular expression.
+_plain: set[bytes] = set()
+_MAX_SPELLINGS = 2000
+_OURS = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade")
+)
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
+
+
+class ResponseHead(NamedTuple):
+    """The bytes of a head up to the fields that frame it, and what its fields said of the framing."""
+
+    block: bytes
+    length: int | None
+    close: bool
+    has_date: bool
+
+
+def response_head(status: int, fields: Fields) -> ResponseHead:
+    """Status line and fields. Content-Length, Connection and Date are taken out for the caller to decide.
+
+    Raises ResponseError for a name that is no token, a value with a control byte, a Content-Length that is
+    no number or comes twice, a Transfer-Encoding, and a status that is no final one.
+    """
+    length: int | None = None
+    close = has_date = False
+    try:
+        lines = [_STATUS_LINES[status]]
+    except KeyError:
+        raise ResponseError(f"{status!r} is no status of a final answer") from None
+    for name, value in fields:
+        if name not in _plain and not _learn(name, value):
+            role = name.lower()
+            if role == b"content-length":
+                if length is not None or not value.isdigit():
+                    raise ResponseError(f"Content-Length is {value!r}, or comes twice")
+                length = int(value)
+            elif role == b"transfer-encoding":
+                raise ResponseError("Transfer-Encoding is the server's to choose; leave the field out")
+            elif role == b"connection":
+                close = close or b"close" in value.lower()
+            elif role == b"date":
+                has_date = True
+                lines.append(b"%b: %b\r\n" % (name, value))
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    block = b"".join(lines)
+    # One pass over the whole: the only controls must be the two that end each line.
+    if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
+        _blame(fields)
+    return ResponseHead(block, length, close, has_date)
+
+
+def _learn(name: bytes, value: bytes) -> bool:
+    """Check a name that was not seen before; whether it is a plain one."""
+    try:
+        check_field(name, value)
+    except ValueError as error:
+        raise ResponseError(str(error)) from None
+    if name.lower() in _OURS:
+        return False
+    if len(_plain) < _MAX_SPELLINGS:
+        _plain.add(name)
+    return True
+
+
+def _blame(fields: Fields) -> None:
+    for name, value in fields:
+        try:
+            check_field(name, value)
+        except ValueError as error:
+            raise ResponseError(str(error)) from None
+    raise ResponseError("a field holds a control byte")
+
+
+def chunk(piece: bytes) -> bytes:
+    """One chunk (RFC 9112 section 7.1). `piece` is not empty, for an empty chunk is the last."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def minimal(status: int, detail: str, date: bytes) -> bytes:
+    """A whole answer of the server itself, after which it closes."""
+    content = f"{detail}\n".encode()
+    return (
+        b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+        % (
+            _STATUS_LINES[status],
+            len(content),
+            date,
+            content,
+        )
+    )

@@ -1,0 +1,208 @@
+"""One process: start the application, accept, serve, and stop without losing an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import ConfigurationError, StartError
+from ..exchange import Application
+from ..settings import Settings, load
+from ..threads import WorkerThreads, set_worker_threads
+from .http1 import SWEEP, HTTP1Connection
+from .listen import open_sockets
+from .log import configure_logging
+from .state import Parser, State
+
+__all__ = ["Worker", "main", "serve"]
+
+logger = logging.getLogger("weebill")
+
+
+class Worker:
+    """Serves an application on the running loop.
+
+    `start()` returns when it accepts; `addresses` then tells where. `stop()` ends it gracefully: no more
+    connections, an answer to everything in flight, `graceful_timeout` seconds at the most. A second `stop()`
+    ends it now. `sockets` are listening sockets opened elsewhere.
+    """
+
+    def __init__(
+        self, application: Application, settings: Settings, sockets: list[socket.socket] | None = None
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self.addresses: list[tuple[str, int]] = []
+        self._sockets = sockets
+        self._servers: list[asyncio.Server] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self._at_once = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Open the sockets, start the application, accept.
+
+        Raises StartError for an address that cannot be had, and whatever the application's start raises.
+        """
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        self._threads = WorkerThreads(loop, settings.threads, settings.thread_queue)
+        set_worker_threads(self._threads)
+        self.state = State(self.application, settings, loop, parser_factory(settings.http))
+        sockets = open_sockets(settings) if self._sockets is None else self._sockets
+        try:
+            await self.application.__startup__()
+        except BaseException:
+            for opened in sockets:
+                opened.close()
+            raise
+        for opened in sockets:
+            self.addresses.append(opened.getsockname()[:2])
+            server = await loop.create_server(
+                lambda: HTTP1Connection(self.state), sock=opened, backlog=settings.backlog
+            )
+            self._servers.append(server)
+        self._sweeping = loop.call_later(SWEEP, self._sweep)
+        logger.info("listening on %s", ", ".join(map(_url, self.addresses)))
+
+    def _sweep(self) -> None:
+        self._sweeping = self.state.loop.call_later(SWEEP, self._sweep)
+        self.state.tick()
+
+    def stop(self) -> None:
+        """Stop gracefully; called again, at once. To be called on the loop."""
+        if self._stopping is None:
+            self._stopping = self.state.loop.create_task(self._stop())
+        else:
+            self._at_once.set()
+
+    async def wait_stopped(self) -> None:
+        """Return when everything has ended."""
+        await self._stopped.wait()
+
+    async def _stop(self) -> None:
+        logger.info("stopping")
+        try:
+            await self._end_connections()
+            await self.application.__shutdown__()
+        except Exception:
+            logger.exception("the application's shutdown failed")
+        finally:
+            self._sweeping.cancel()
+            self._threads.stop()
+            self._stopped.set()
+
+    async def _end_connections(self) -> None:
+        state = self.state
+        state.stop()
+        # Three turns of the loop: connections that the kernel has made and requests that it has received
+        # already are taken in and answered, not reset.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
+        for connection in tuple(state.connections):
+            connection.shut_down()
+        if not await self._first_of(state.drained, self._at_once, self.settings.graceful_timeout):
+            logger.warning("cutting %d connections", len(state.connections))
+        for connection in tuple(state.connections):
+            connection.cut()
+        await self._first_of(state.drained, state.drained, 1.0)
+
+    async def _first_of(self, done: asyncio.Event, enough: asyncio.Event, seconds: float) -> bool:
+        """Wait for either event; whether it was the first."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (done, enough)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return done.is_set()
+
+
+def parser_factory(name: str) -> Callable[[], Parser]:
+    """The class of the parser called `name`; "auto" is httptools where it is installed, else h11."""
+    if name != "h11":
+        try:
+            from .parse_httptools import HttptoolsParser
+        except ImportError:
+            if name == "httptools":
+                raise StartError("httptools is not installed; choose --http h11") from None
+        else:
+            return HttptoolsParser
+    from .parse_h11 import H11Parser
+
+    return H11Parser
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop called `name`; "auto" is uvloop where it is installed, else asyncio's."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name == "uvloop":
+                raise StartError("uvloop is not installed; choose --loop asyncio") from None
+        else:
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+def serve(application: Application, settings: Settings, sockets: list[socket.socket] | None = None) -> int:
+    """Serve until stopped by a signal or a key; return the exit code 0.
+
+    The first SIGINT or SIGTERM stops gracefully, the second at once. Raises as Worker.start.
+    """
+    from .keys import watch_keys  # for a process of our own only
+
+    configure_logging(settings.log_level)
+    worker = Worker(application, settings, sockets)
+    restarting = False
+
+    def restart() -> None:
+        nonlocal restarting
+        restarting = True
+        worker.stop()
+
+    async def run() -> None:
+        await worker.start()
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(NotImplementedError):  # Windows has KeyboardInterrupt only
+                    loop.add_signal_handler(number, worker.stop)
+        unwatch = watch_keys(loop, worker.stop, restart)
+        try:
+            await worker.wait_stopped()
+        finally:
+            unwatch()
+
+    with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
+        runner.run(run())
+    if restarting:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    return 0
+
+
+def main(application: Application, options: Mapping[str, Any]) -> None:
+    """Serve with `options` from the settings table. What cannot start ends the process with code 3 and one
+    sentence; a wrong option raises ConfigurationError where it was written."""
+    settings = load(options)
+    try:
+        code = serve(application, settings)
+    except ConfigurationError as error:
+        print(f"weebill: {error}", file=sys.stderr)
+        code = 3
+    if code:
+        raise SystemExit(code)
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
