@@ -10,17 +10,9 @@ from .requests import current_request
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
-__all__ = ["Markup", "Templates", "render_template"]
-
-
-class Markup(str):
-    """Text that is HTML already, and known as such by `__html__`."""
-
-    __slots__ = ()
-
-    def __html__(self) -> str:
-        return str(self)
+__all__ = ["Templates", "render_template"]
 
 
 class Templates:
@@ -53,6 +45,7 @@ class Templates:
         """The page. Raises ConfigurationError for a template that is not there, naming the folder."""
         environment = self.environment
         import jinja2
+        from markupsafe import Markup
 
         try:
             template = environment.get_template(name)

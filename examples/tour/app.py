@@ -1,0 +1,130 @@
+"""A tour of Weebill: one route for each thing that a program needs first.
+
+Start it with `scripts/run`, or `weebill dev examples/tour/app.py`, and open http://127.0.0.1:8000.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from weebill import App, Request, Response, abort, redirect, render_template
+
+app = App(__name__, templates="templates")
+app.static("/static", "static")
+
+
+@dataclass
+class Bird:
+    """A value like any other; as an answer it is JSON."""
+
+    name: str
+    grams: float
+    heard: str
+
+
+BIRDS = [
+    Bird("Weebill", 6.0, "wee-bill, wee-bill"),
+    Bird("Superb fairywren", 10.0, "a falling trill"),
+    Bird("Laughing kookaburra", 350.0, "koo-koo-koo, kaa-kaa-kaa"),
+]
+
+
+@app.get("/")
+async def index(request: Request) -> str:
+    """A page from a template; what is put into it is escaped."""
+    return render_template("index.html", birds=BIRDS, client=request.client)
+
+
+@app.get("/hello")
+async def hello() -> str:
+    """Text is text/plain."""
+    return "Hello from a small bird.\n"
+
+
+@app.get("/hello/{name}")
+async def hello_name(name: str) -> str:
+    """A parameter is a piece of the path, decoded."""
+    return f"Hello, {name}.\n"
+
+
+@app.get("/birds")
+async def birds(request: Request) -> list[Bird]:
+    """Lists, dicts and dataclasses are JSON. Try ?lighter_than=100."""
+    limit = request.query.get("lighter_than")
+    if limit is None:
+        return BIRDS
+    try:
+        return [bird for bird in BIRDS if bird.grams < float(limit)]
+    except ValueError:
+        abort(400, f"lighter_than is a number of grams, not {limit!r}")
+
+
+@app.get("/birds/{number:int}", name="bird")
+async def bird(number: int) -> Bird:
+    """A typed parameter: /birds/one is no route at all."""
+    if not 1 <= number <= len(BIRDS):
+        abort(404, f"There are birds 1 to {len(BIRDS)}.")
+    return BIRDS[number - 1]
+
+
+@app.get("/smallest")
+async def smallest() -> Response:
+    """Routes know their addresses."""
+    return redirect(app.url_for("bird", number=1))
+
+
+@app.post("/upload/{name}", max_body=64 << 20)
+async def upload(request: Request, name: str) -> tuple[dict[str, object], int]:
+    """The content has come completely when the handler begins; what is large waited in a file."""
+    content = request.body
+    return {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}, 201
+
+
+@app.post("/count", stream=True, max_body=1 << 30)
+async def count(request: Request) -> dict[str, int]:
+    """A route that takes the content as it comes, in a few kilobytes of memory."""
+    total = 0
+    async for piece in request.stream():
+        total += len(piece)
+    return {"bytes": total}
+
+
+@app.get("/sleep")
+def sleep() -> str:
+    """`def` runs in a worker thread, so it may block: everybody else is served meanwhile."""
+    time.sleep(1)
+    return "Slept for a second, and nobody noticed.\n"
+
+
+@app.get("/stream")
+async def stream(request: Request) -> AsyncIterator[str]:
+    """A generator is a stream: each piece is sent when it is there."""
+    for number in range(1, 11):
+        yield f"{number}: {BIRDS[number % len(BIRDS)].heard}\n"
+        if request.stopping.is_set():
+            return
+        await asyncio.sleep(0.3)
+
+
+@app.get("/teapot")
+async def teapot() -> None:
+    """Errors are raised, and answered in the form that the client reads."""
+    abort(418)
+
+
+@app.get("/fault")
+async def fault() -> str:
+    """A mistake: its traceback is in the log, and in the page only while you develop."""
+    return "1" + 1  # type: ignore[operator, no-any-return]
+
+
+@app.after_request
+async def sign(response: Response) -> None:
+    """A hook that sees every answer."""
+    response.headers["x-tour"] = "weebill"
+
+
+if __name__ == "__main__":
+    app.run()
