@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from contextlib import aclosing
 from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import quote
 
 import msgspec
@@ -52,7 +52,10 @@ class Response:
     and for a status outside 200 to 599.
     """
 
-    content_type = OCTETS  # of bytes; text without a type of its own is TEXT
+    content_type = b""  # of this kind; b"" has it follow from the type of the content
+    encode: ClassVar[Callable[[Any], bytes] | None] = (
+        None  # what makes bytes of the content, if anything does
+    )
 
     def __init__(
         self,
@@ -61,23 +64,24 @@ class Response:
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
     ) -> None:
-        self.status_code = _check_status(status_code)
-        self.raw_headers: Fields = []
-        if isinstance(content, str):
+        if not 200 <= status_code <= 599:
+            raise ValueError(f"{status_code} is no status of an answer; they go from 200 to 599")
+        content_type = self.content_type
+        encode = type(self).encode
+        if encode is not None:
+            self.content = encode(content)
+        elif isinstance(content, str):
             self.content = content.encode()
-            default = TEXT if self.content_type is OCTETS else self.content_type
+            content_type = content_type or TEXT
         else:
             self.content = content
-            default = self.content_type if content else b""
-        self._set_fields(headers, media_type, default)
-
-    def _set_fields(self, headers: Mapping[str, str] | None, media_type: str | None, default: bytes) -> None:
-        if headers:
+            content_type = content_type or (OCTETS if content else b"")
+        self.status_code = status_code
+        self.raw_headers: Fields = [(b"content-type", content_type)] if content_type else []
+        if headers is not None:
             self.headers.update(headers)
         if media_type is not None:
             self.headers["content-type"] = media_type
-        elif default and not (headers and "content-type" in self.headers):
-            self.raw_headers.append((b"content-type", default))
 
     @property
     def headers(self) -> MutableHeaders:
@@ -106,21 +110,6 @@ class HTMLResponse(Response):
     content_type = HTML
 
 
-class JSONResponse(Response):
-    """Any value that JSON can hold: also dataclasses, msgspec.Struct, pydantic models, dates, UUIDs."""
-
-    content_type = JSON
-
-    def __init__(
-        self,
-        content: Any,
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
-        media_type: str | None = None,
-    ) -> None:
-        super().__init__(_encode_json(content), status_code, headers, media_type)
-
-
 def _beyond_json(value: Any) -> Any:
     if hasattr(value, "model_dump"):  # pydantic, without importing it
         return value.model_dump(mode="json")
@@ -128,6 +117,23 @@ def _beyond_json(value: Any) -> Any:
 
 
 _encode_json = msgspec.json.Encoder(enc_hook=_beyond_json).encode
+
+
+class JSONResponse(Response):
+    """Any value that JSON can hold: also dataclasses, msgspec.Struct, pydantic models, dates, UUIDs."""
+
+    content_type = JSON
+    encode = staticmethod(_encode_json)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Any,
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+        ) -> None: ...
 
 
 class RedirectResponse(Response):
@@ -181,8 +187,11 @@ class StreamingResponse(Response):
         started = False
         async with aclosing(_closing(pieces)) as source:
             async for piece in source:
+                if not isinstance(piece, str | bytes):
+                    raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
                 if not started:
-                    self._set_fields(None, None, b"" if self._has_type() else _type_of(piece))
+                    if not self._has_type():
+                        self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
                     await exchange.start(self.status_code, self.raw_headers)
                     started = True
                 if exchange.method == "HEAD":
@@ -196,10 +205,6 @@ class StreamingResponse(Response):
         return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
 
 
-def _type_of(piece: str | bytes) -> bytes:
-    return TEXT if isinstance(piece, str) else OCTETS
-
-
 async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
     """The same pieces; when it is closed, so is what they come from."""
     try:
@@ -210,16 +215,15 @@ async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | b
             await pieces.aclose()
 
 
-def _next(pieces: Iterator[str | bytes], end: object) -> object:
+def _next(pieces: Iterator[Any], end: object) -> Any:
     return next(pieces, end)
 
 
-async def _in_threads(pieces: Iterator[str | bytes]) -> AsyncGenerator[str | bytes, None]:
+async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     """Step an ordinary iterator in worker threads, always in the same context."""
     context, end = copy_context(), object()
     try:
         while (piece := await run_in_thread(context.run, _next, pieces, end)) is not end:
-            assert isinstance(piece, str | bytes)
             yield piece
     finally:
         if isinstance(pieces, Generator):
@@ -305,28 +309,28 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
         return StreamingResponse(value)
     if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
         return JSONResponse(value)
-    where = f"{describe(handler)} returned" if handler else "a handler may not return"
     raise ReturnValueError(
-        f"{where} {type(value).__name__}: return str, bytes, dict, list, a dataclass, None, a generator, "
-        "(body, status), (body, status, headers) or a Response"
+        f"{_where(handler)} returned {type(value).__name__}: return str, bytes, dict, list, "
+        "a dataclass, None, a generator, (body, status), (body, status, headers) or a Response"
     )
 
 
 def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> Response:
     if len(value) not in (2, 3) or not isinstance(value[1], int) or isinstance(value[0], tuple):
-        where = describe(handler) if handler else "a handler"
-        raise ReturnValueError(f"{where} returned a tuple, but not (body, status) or (body, status, headers)")
+        raise ReturnValueError(
+            f"{_where(handler)} returned a tuple, but not (body, status) or (body, status, headers)"
+        )
     response = to_response(value[0], handler)
-    response.status_code = _check_status(value[1])
+    if not 200 <= value[1] <= 599:
+        raise ReturnValueError(f"{_where(handler)} returned the status {value[1]}; they go from 200 to 599")
+    response.status_code = value[1]
     if len(value) == 3 and value[2]:
         response.headers.update(dict(value[2]))
     return response
 
 
-def _check_status(status: int) -> int:
-    if not 200 <= status <= 599:
-        raise ValueError(f"{status} is no status of an answer; they go from 200 to 599")
-    return int(status)
+def _where(handler: Callable[..., Any] | None) -> str:
+    return describe(handler) if handler else "a handler"
 
 
 def abort(status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> NoReturn:
