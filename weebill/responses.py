@@ -53,9 +53,7 @@ class Response:
     """
 
     content_type = b""  # of this kind; b"" has it follow from the type of the content
-    encode: ClassVar[Callable[[Any], bytes] | None] = (
-        None  # what makes bytes of the content, if anything does
-    )
+    encode: ClassVar[Any] = None  # a function that makes bytes of other content
 
     def __init__(
         self,
