@@ -83,6 +83,11 @@ class App(Router):
         self._table.add(route.pattern, route.methods, route)
         self._by_name.setdefault(route.name, []).append(route)
 
+    def _changed(self) -> None:
+        super()._changed()
+        for route in (self._missing, self._options, self._mounted):
+            route.answer = None
+
     def mount(self, prefix: str, app: Any) -> None:
         """Give everything below `prefix` to another application: an App, or any ASGI or WSGI program.
 

@@ -13,6 +13,12 @@ WeebillError
 │   ├── TargetTooLong             414, the limit `max_request_line`
 │   ├── FieldsTooLarge            431, the limits `max_fields_size` and `max_fields`
 │   └── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
+├── ListenerError                 events (events.py)
+│   ├── RouteError                an event pattern that means nothing; a PatternError too
+│   ├── ContextAlreadyExists, ContextNotFound
+│   ├── EventAlreadyExists, EventNotFound, EventAlreadyDone
+│   ├── PathParamsError, EventDataError        what a handler asks for is not in the event
+│   └── DuplicateListener, ListenerNotFound    one running listener for each thread
 ├── ResponseError                 an answer that must not go onto the wire
 └── ClientDisconnected            the peer has gone
 """
@@ -29,15 +35,26 @@ __all__ = [
     "BodyTooLarge",
     "ClientDisconnected",
     "ConfigurationError",
+    "ContextAlreadyExists",
+    "ContextNotFound",
+    "DuplicateListener",
     "DuplicateRoute",
+    "EventAlreadyDone",
+    "EventAlreadyExists",
+    "EventDataError",
+    "EventNotFound",
     "FieldsTooLarge",
     "HTTPException",
+    "ListenerError",
+    "ListenerNotFound",
+    "PathParamsError",
     "PatternError",
     "ProtocolError",
     "QueueFull",
     "RequestTimeout",
     "ResponseError",
     "ReturnValueError",
+    "RouteError",
     "SignatureError",
     "StartError",
     "TargetTooLong",
@@ -145,6 +162,50 @@ class RequestTimeout(ProtocolError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(408, detail)
+
+
+class ListenerError(WeebillError):
+    """Something about events, their contexts or their listener."""
+
+
+class RouteError(ListenerError, PatternError):
+    """A pattern of events that cannot be compiled."""
+
+
+class ContextAlreadyExists(ListenerError):
+    """A context of that name is alive already."""
+
+
+class ContextNotFound(ListenerError):
+    """No context of that name is alive."""
+
+
+class DuplicateListener(ListenerError):
+    """Another listener runs in this thread."""
+
+
+class EventAlreadyDone(ListenerError):
+    """It is too late: the event is done."""
+
+
+class EventAlreadyExists(ListenerError):
+    """The same handler is registered for the same pattern already."""
+
+
+class EventNotFound(ListenerError):
+    """No registered pattern matches the event, or no handler has that name."""
+
+
+class ListenerNotFound(ListenerError):
+    """No listener runs in this thread."""
+
+
+class PathParamsError(ListenerError):
+    """A function asks for a path parameter that the event's pattern does not have."""
+
+
+class EventDataError(ListenerError):
+    """A function asks for data that the event does not carry."""
 
 
 class ResponseError(WeebillError):

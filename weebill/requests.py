@@ -125,7 +125,10 @@ class Request:
     @property
     def url(self) -> str:
         """The target URI (RFC 9110 section 7.1)."""
-        return f"{self.scheme}://{self.host}{quote(self.root_path, safe='/%')}{self.target}"
+        exchange = self.exchange  # its target may begin with the root path (a mount) or not (a proxy)
+        path = quote(exchange.root_path, safe="/%") + exchange.raw_path
+        query = f"?{exchange.query_string}" if exchange.query_string else ""
+        return f"{self.scheme}://{self.host}{path}{query}"
 
     @property
     def state(self) -> SimpleNamespace:

@@ -36,8 +36,10 @@ class StaticFiles:
             raise HTTPException(404)
         try:
             path = self.folder.joinpath(*[s for s in segments if s]).resolve(strict=True)
-            path = path / "index.html" if path.is_dir() else path
-            path = path.resolve(strict=True)
+            if path.is_dir():
+                path = (path / "index.html").resolve(strict=True)
+            elif relative.endswith("/"):  # a slash at the end counts: only a folder has one
+                raise HTTPException(404)
             if path.is_relative_to(self.folder) and path.is_file():
                 return path
         except (OSError, RuntimeError):  # missing, unreadable, a loop of links, a name too long

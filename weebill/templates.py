@@ -41,7 +41,7 @@ class Templates:
             self._environment.globals.update(self.globals)
         return self._environment
 
-    def render(self, name: str, **context: Any) -> Markup:
+    def render(self, name: str, /, **context: Any) -> Markup:
         """The page. Raises ConfigurationError for a template that is not there, naming the folder."""
         environment = self.environment
         import jinja2
@@ -54,7 +54,7 @@ class Templates:
         return Markup(template.render(context))
 
 
-def render_template(name: str, **context: Any) -> Markup:
+def render_template(name: str, /, **context: Any) -> Markup:
     """Render a template of the running app, with `request` among its names; autoescape is on.
 
     Raises ConfigurationError outside a request and for a missing folder or template.

@@ -86,7 +86,8 @@ def _interface_of(program: Any) -> str:
         return "http.server"
     if not callable(program):
         raise ConfigurationError(
-            f"{_name(program)} is {_kind(program)}; name a Weebill, ASGI or WSGI application or a handler class"
+            f"{_name(program)} is {_kind(program)}; "
+            "name a Weebill, ASGI or WSGI application or a handler class"
         )
     least, most = _positional_parameters(program)
     if inspect.isclass(program):
@@ -115,7 +116,9 @@ def _interface_of_class(program: type, least: int, most: float) -> str:
         return "wsgi"
     if least == 1 and _is_async(program):
         raise _asgi_2(program)
-    raise ConfigurationError(f"{_name(program)} is a class that takes {_count(least, most)}; name an instance of it")
+    raise ConfigurationError(
+        f"{_name(program)} is a class that takes {_count(least, most)}; name an instance of it"
+    )
 
 
 def _asgi_2(program: Any) -> ConfigurationError:

@@ -4,41 +4,29 @@ ASGIApplication runs the ASGI application of others (Starlette, FastAPI, Django)
 `serve_scope` runs any of our applications on the ASGI server of others (uvicorn, granian, hypercorn).
 
     our wire -> Exchange -> ASGIApplication -> scope, receive, send -> their application
-    their server -> scope, receive, send -> ASGIExchange -> our application
+    their server -> scope, receive, send -> serve_scope -> ASGIExchange -> our application
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 from ..body import Body
-from ..errors import (
-    BodyTooLarge,
-    ClientDisconnected,
-    HTTPException,
-    ProtocolError,
-    ResponseError,
-    StartError,
-)
-from ..exchange import ENCODED_SLASH, Exchange, Intake
-from ..headers import check_field
+from ..errors import ClientDisconnected, HTTPException, ProtocolError, StartError
+from ..exchange import ENCODED_SLASH, Intake
 from ..settings import Settings
+from .asgi_exchange import ASGIExchange, Message, Receive, Scope, Send
 from .common import fail, logger, refuse
 
 if TYPE_CHECKING:
-    from ..exchange import Application
+    from ..exchange import Application, Exchange
     from ..headers import Fields
 
-__all__ = ["ASGIApplication", "ASGIExchange", "serve_scope"]
+__all__ = ["ASGIApplication", "serve_scope"]
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # 2.4 is where `send` began to raise OSError once the client has gone.
@@ -86,11 +74,12 @@ class ASGIApplication:
         call = _Call(exchange)
         try:
             await self.app(self._scope(exchange), call.receive, call.send)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # no request ends the server
             if call.gone:  # the application's way to stop; nobody waits for an answer
                 logger.info("The ASGI application ended with %r after its client had gone", error)
             else:
-                await fail(exchange, "The ASGI application raised", error)
+                # Starlette answers 500 for itself, and raises then.
+                await fail(exchange, "The ASGI application raised", error, complete=call.stage == COMPLETE)
         else:
             if call.stage != COMPLETE and not call.gone:
                 await fail(exchange, "The ASGI application returned before its answer was complete")
@@ -214,7 +203,9 @@ def _checked_head(message: Message) -> tuple[int, Fields]:
     fields: Fields = []
     for name, value in message.get("headers", ()):
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise TypeError(f"the header ({name!r}, {value!r}) of 'http.response.start' is not a pair of bytes")
+            raise TypeError(
+                f"the header ({name!r}, {value!r}) of 'http.response.start' is not a pair of bytes"
+            )
         if name.lower() != b"transfer-encoding":  # framing is the wire's
             fields.append((name, value))
     return int(status), fields
@@ -242,8 +233,9 @@ class _Lifespan:
             raise
         if answer is not None and answer["type"] == "lifespan.startup.failed":
             self._task.cancel()
-            raise StartError(f"the application's startup failed: {answer.get('message') or 'it gave no reason'}")
-        self._supported = answer is not None
+            raise StartError(
+                f"the application's startup failed: {answer.get('message') or 'it gave no reason'}"
+            )
         return self._supported
 
     async def stop(self) -> None:
@@ -253,7 +245,9 @@ class _Lifespan:
         self._to_app.put_nowait({"type": "lifespan.shutdown"})
         answer = await self._from_app.get()
         if answer is not None and answer["type"] == "lifespan.shutdown.failed":
-            logger.error("the application's shutdown failed: %s", answer.get("message") or "it gave no reason")
+            logger.error(
+                "the application's shutdown failed: %s", answer.get("message") or "it gave no reason"
+            )
         # Some loop for ever over receive(), even after their last word.
         self._task.cancel()
         await asyncio.wait({self._task})
@@ -274,13 +268,16 @@ class _Lifespan:
     async def _send(self, message: Message) -> None:
         expected = "shutdown" if self._supported else "startup"
         if message["type"] not in (f"lifespan.{expected}.complete", f"lifespan.{expected}.failed"):
-            raise RuntimeError(f"{message['type']!r} was sent where an answer to lifespan.{expected} was expected")
+            raise RuntimeError(
+                f"{message['type']!r} was sent where an answer to lifespan.{expected} was expected"
+            )
+        self._supported = message["type"] != "lifespan.startup.failed"
         self._from_app.put_nowait(message)
 
 
 # -- our applications on the servers of others
 
-LIMITS = Settings()
+DEFAULTS = Settings()
 
 
 async def serve_scope(
@@ -289,13 +286,14 @@ async def serve_scope(
     receive: Receive,
     send: Send,
     *,
-    max_body: int = LIMITS.max_body,
-    spool: int = LIMITS.spool,
+    max_body: int = DEFAULTS.max_body,
+    spool: int = DEFAULTS.spool,
 ) -> None:
     """Serve one ASGI 3 scope with `application`: "http" and "lifespan"; a "websocket" is denied (403).
 
     `max_body` is the limit on content in bytes where the application's intake names none; content beyond
-    `spool` bytes goes to a temporary file. Raises ValueError for a scope of another type.
+    `spool` bytes goes to a temporary file. An answer that was given up in its middle is left without its
+    last message, at which servers cut the connection. Raises ValueError for a scope of another type.
     """
     kind = scope["type"]
     if kind == "http":
@@ -304,28 +302,9 @@ async def serve_scope(
         await _serve_lifespan(application, receive, send)
     elif kind == "websocket":
         await receive()  # websocket.connect
-        await send({"type": "websocket.close", "code": 1000})  # before accept this is 403
+        await send({"type": "websocket.close", "code": 1000})  # before any accept this is a 403
     else:
         raise ValueError(f"there is no ASGI scope of the type {kind!r} here")
-
-
-async def _serve_lifespan(application: Application, receive: Receive, send: Send) -> None:
-    await receive()
-    try:
-        await application.__startup__()
-    except Exception as error:
-        logger.error("The application could not start", exc_info=error)
-        await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-        return
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    try:
-        await application.__shutdown__()
-    except Exception as error:
-        logger.error("The application's shutdown failed", exc_info=error)
-        await send({"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"})
-        return
-    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _serve_request(application: Application, exchange: ASGIExchange, spool: int) -> None:
@@ -341,13 +320,11 @@ async def _serve_request(application: Application, exchange: ASGIExchange, spool
     except ClientDisconnected:
         pass  # in the middle of its request: there is nobody to answer
     finally:
-        exchange.close()
-    if exchange.aborted:
-        raise ResponseError("the answer was given up before its end")  # has the server cut the connection
+        await exchange.close()
 
 
 async def _answer_until_gone(application: Application, exchange: ASGIExchange) -> None:
-    """Cancel the answer when its client goes; what the application does after its answer is let be."""
+    """Cancel the answer when its client goes. What the application does after its answer is let be."""
     answer = asyncio.ensure_future(application.__exchange__(exchange))
     gone = asyncio.ensure_future(exchange.disconnected())
     try:
@@ -355,94 +332,18 @@ async def _answer_until_gone(application: Application, exchange: ASGIExchange) -
         if exchange.complete:
             await answer
     finally:
-        for task in (answer, gone):
-            task.cancel()
+        answer.cancel()
+        gone.cancel()
         await asyncio.wait({answer, gone})
-    if not answer.cancelled():
-        answer.result()
 
 
-class ASGIExchange(Exchange):
-    """One "http" scope as an Exchange.
-
-    Only one `receive` may wait at a time, and it tells of the client's going only behind the content. So
-    `_advance` alone calls it, under a lock, for `read` as for the listener that waits for the client to go;
-    the listener keeps at most one piece of content ahead of `read`.
-    """
-
-    __slots__ = (
-        "_ahead",
-        "_bare",
-        "_content_ended",
-        "_left",
-        "_limit",
-        "_listener",
-        "_lock",
-        "_over",
-        "_receive",
-        "_room",
-        "_send",
-        "_send_tells",
-        "_started",
-        "_streams",
-        "aborted",
-        "complete",
-        "gone",
-    )
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body: int) -> None:
-        client, server = scope.get("client"), scope.get("server")
-        super().__init__(
-            scope["method"],
-            _target(scope),
-            list(map(tuple, scope["headers"])),
-            scope["http_version"],
-            scope.get("scheme", "http"),
-            (client[0], client[1]) if client else None,
-            (server[0], server[1]) if server and server[1] is not None else None,
-        )
-        self.root_path = scope.get("root_path", "").rstrip("/")
-        version = scope.get("asgi", {}).get("spec_version", "2.0")
-        self._send_tells = tuple(map(int, version.split("."))) >= (2, 4)  # send raises OSError when gone
-        self._receive = receive
-        self._send = send
-        self._limit = max_body
-        self._streams = False  # whether read() reads from the server rather than from the body
-        self._content_ended = False
-        self._ahead: list[bytes] = []
-        self._lock = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._over = asyncio.Event()  # the client is gone, or the answer complete
-        self._listener: asyncio.Task[None] | None = None
-        self._started = False
-        self._bare = False  # the answer is one without content (RFC 9110 section 6.4.1)
-        self._left: int | None = None  # bytes that Content-Length still promises
-        self.complete = False
-        self.aborted = False
-        self.gone = False
-
-    # -- the content
-
-    def prepare(self, intake: Intake) -> None:
-        """Take note of the limit, and refuse content that announces itself as longer."""
-        self._streams = intake.stream or not intake.wanted
-        if intake.max_body is not None:
-            self._limit = intake.max_body
-        announced = next((v for n, v in self.fields if n.lower() == b"content-length"), b"")
-        if intake.wanted and self.refusal is None and announced.isdigit() and int(announced) > self._limit:
-            self.refusal = BodyTooLarge(self._limit)
-
-    async def gather(self, body: Body) -> None:
-        """Take in the whole content, or set `refusal`. Raises ClientDisconnected."""
+async def _serve_lifespan(application: Application, receive: Receive, send: Send) -> None:
+    for phase, run in (("startup", application.__startup__), ("shutdown", application.__shutdown__)):
+        await receive()
         try:
-            while not self._content_ended:
-                await self._advance(body)
-                for piece in self._ahead:
-                    body.add(piece)
-                self._ahead.clear()
-                if body.needs_flush:
-                    await body.flush()
-        except BodyTooLarge as refusal:
-            self.refusal = refusal
+            await run()
+        except Exception as error:
+            logger.error("The application's %s failed", phase, exc_info=error)
+            await send({"type": f"lifespan.{phase}.failed", "message": f"{type(error).__name__}: {error}"})
             return
-        self.body = body
+        await send({"type": f"lifespan.{phase}.complete"})

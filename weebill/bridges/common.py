@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["content_file", "fail", "logger", "refuse"]
 
-logger = logging.getLogger("weebill.error")
+logger = logging.getLogger("weebill")
 
 IN_MEMORY = 1 << 20  # content up to this many bytes is read from memory, more through Body's file
 
@@ -28,7 +28,7 @@ def content_file(body: Body, before: bytes = b"") -> BinaryIO:
     For worker threads: what lies on disk is read as it is asked for.
     """
     if body.size <= IN_MEMORY:
-        return io.BytesIO(before + body.bytes())
+        return io.BytesIO(before + body.read_all())
     return io.BufferedReader(_ContentReader(body, before))
 
 
@@ -62,9 +62,14 @@ async def refuse(exchange: Exchange, refusal: HTTPException) -> None:
         await exchange.respond(refusal.status_code, fields, f"{refusal.detail}\n".encode())
 
 
-async def fail(exchange: Exchange, what: str, error: BaseException | None = None) -> None:
-    """The program broke: log `what` once (with the traceback of `error`), answer 500 or cut the answer."""
+async def fail(
+    exchange: Exchange, what: str, error: BaseException | None = None, *, complete: bool = False
+) -> None:
+    """The program broke: log `what` once, with the traceback of `error`. Answer 500, or cut the answer that
+    has begun, unless it is `complete`."""
     logger.error("%s, in answer to %s %r", what, exchange.method, exchange.target, exc_info=error)
+    if complete:
+        return
     if exchange.started:
         exchange.abort()
     else:

@@ -27,7 +27,7 @@ import logging
 from enum import Enum
 from typing import cast
 
-from ..body import Body
+from ..body import NO_BODY, Body
 from ..errors import (
     BodyTooLarge,
     ClientDisconnected,
@@ -134,6 +134,7 @@ class HTTP1Exchange(Exchange):
         self._begin(status, head, framing, content)
         self.sent = len(content)
         self.phase = Phase.FINISHED
+        self._connection.tell_end()
         if self._connection.paused_writing:
             await self._connection.drain()
 
@@ -200,6 +201,7 @@ class HTTP1Exchange(Exchange):
             if self._chunked:
                 self._connection.transport.write(LAST_CHUNK)
         self.phase = Phase.FINISHED
+        self._connection.tell_end()
 
     def abort(self) -> None:
         # Without a length or chunks only a reset tells the client that the content is not complete.
@@ -301,6 +303,8 @@ class HTTP1Connection(asyncio.Protocol):
                 self._refuse(ProtocolError(400, "The content ended early."))
         elif self._reading is Reading.HEAD and self._buffer:
             self._refuse(ProtocolError(400, "The head ended early."))
+        elif self.exchange is not None and self.exchange.intake.cancel_on_disconnect:
+            return False  # to shut one side looks like going away; this route has said which it is
         # False has the transport closed.
         return self._reading is Reading.ANSWER or self._task is not None
 
@@ -562,6 +566,8 @@ class HTTP1Connection(asyncio.Protocol):
         """The application has done with a request: go on to the next, or end."""
         self.exchange = self._task = None
         self._wake()
+        if exchange.body is not NO_BODY:
+            exchange.body.close()
         if self.lost:
             return
         if exchange.phase is not Phase.FINISHED:
@@ -629,7 +635,14 @@ class HTTP1Connection(asyncio.Protocol):
         """Wait until the client has gone or the answer is complete."""
         exchange = self.exchange
         while not self.lost and self.exchange is exchange and exchange is not None:
+            if exchange.phase is Phase.FINISHED:
+                return
             await self._wait()
+
+    def tell_end(self) -> None:
+        """The answer is complete, though the application may have more to do: tell who waits for it."""
+        if self._waiters:
+            self._wake()
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = self.state.loop.create_future()

@@ -26,6 +26,8 @@ __all__ = ["Worker", "main", "serve"]
 
 logger = logging.getLogger("weebill")
 
+importing = False  # the command line imports a program, which it is going to serve itself
+
 
 class Worker:
     """Serves an application on the running loop.
@@ -45,6 +47,7 @@ class Worker:
         self._servers: list[asyncio.Server] = []
         self._stopping: asyncio.Task[None] | None = None
         self._at_once = asyncio.Event()
+        self._quiet = asyncio.Event()  # set when all connections have ended
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -58,9 +61,12 @@ class Worker:
         set_worker_threads(self._threads)
         self.state = State(self.application, settings, loop, parser_factory(settings.http))
         sockets = open_sockets(settings) if self._sockets is None else self._sockets
+        started: asyncio.Future[None] = loop.create_future()
+        self._life = loop.create_task(self._live(started))
         try:
-            await self.application.__startup__()
+            await started
         except BaseException:
+            self._life.cancel()
             for opened in sockets:
                 opened.close()
             raise
@@ -72,6 +78,17 @@ class Worker:
             self._servers.append(server)
         self._sweeping = loop.call_later(SWEEP, self._sweep)
         logger.info("listening on %s", ", ".join(map(_url, self.addresses)))
+
+    async def _live(self, started: asyncio.Future[None]) -> None:
+        """The application's start and end, in one task: what a lifespan opens, it may close."""
+        try:
+            await self.application.__startup__()
+        except Exception as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        await self._quiet.wait()
+        await self.application.__shutdown__()
 
     def _sweep(self) -> None:
         self._sweeping = self.state.loop.call_later(SWEEP, self._sweep)
@@ -92,7 +109,8 @@ class Worker:
         logger.info("stopping")
         try:
             await self._end_connections()
-            await self.application.__shutdown__()
+            self._quiet.set()
+            await self._life
         except Exception:
             logger.exception("the application's shutdown failed")
         finally:
@@ -192,7 +210,10 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
 
 def main(application: Application, options: Mapping[str, Any]) -> None:
     """Serve with `options` from the settings table. What cannot start ends the process with code 3 and one
-    sentence; a wrong option raises ConfigurationError where it was written."""
+    sentence; a wrong option raises ConfigurationError where it was written. Does nothing for a program that
+    calls its `run` while the command line imports it."""
+    if importing:
+        return
     settings = load(options)
     try:
         code = serve(application, settings)
