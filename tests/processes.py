@@ -14,6 +14,7 @@ from types import TracebackType
 
 import httpx
 
+WEEBILL = (sys.executable, "-m", "weebill")
 PATIENCE = 20.0  # seconds; nothing takes so long but on a machine that is stuck
 
 
@@ -25,9 +26,8 @@ def environment(**extra: str) -> dict[str, str]:
 
 def weebill(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [sys.executable, "-m", "weebill", *arguments]
     return subprocess.run(
-        command,
+        [*WEEBILL, *arguments],
         cwd=cwd,
         env=environment(**env),
         capture_output=True,
@@ -39,19 +39,28 @@ def weebill(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProce
 
 
 class Running:
-    """A `weebill` process that goes on, and what it says on standard error."""
+    """A process that goes on, `weebill` by default, and what it says on standard error."""
 
-    def __init__(self, *arguments: str, cwd: Path, stdin: int = subprocess.DEVNULL, **env: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        stdin: int = subprocess.DEVNULL,
+        command: tuple[str, ...] = WEEBILL,
+        new_session: bool = False,
+        **env: str,
+    ) -> None:
         self.said: list[str] = []
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "weebill", *arguments],
+            [*command, *arguments],
             cwd=cwd,
             env=environment(**env),
             stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=new_session,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

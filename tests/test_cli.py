@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +18,13 @@ import pytest
 from processes import PATIENCE, Running, environment, weebill
 
 from weebill import App, __version__
-from weebill.cli import is_loopback
+from weebill.cli import is_loopback, main
 from weebill.errors import StartError
 from weebill.events import Listener
 from weebill.loading import find_program, locate
 from weebill.settings import options
+
+Here = Callable[..., tuple[object, str, str]]
 
 HELLO = """
 from weebill import App
@@ -56,11 +58,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def _import_path() -> Iterator[None]:
-    before = list(sys.path)
-    yield
-    sys.path[:] = before
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Here]:
+    """A function that runs a command line in this process, in the test's folder; for what does not serve.
+
+    It gives the exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - environment().keys():
+        monkeypatch.delenv(name)
+    path = list(sys.path)
+
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["weebill", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code, *capfd.readouterr())
+
+    yield call
+    sys.path[:] = path
+    for name, loaded in tuple(sys.modules.items()):
+        if (getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 # -- serving
@@ -175,10 +195,10 @@ def test_standard_input_at_its_end_is_no_reason_to_stop(folder: Path) -> None:
 
 IN_BACKGROUND = """
 # A shell in small: starts a program in the background of its terminal, and brings it to the foreground.
-import os, signal, subprocess, sys
+import fcntl, os, signal, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-child = subprocess.Popen([sys.executable, "-m", "weebill", "run", "--port", "0"], process_group=0,
-    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1}))
+child = subprocess.Popen([sys.executable, "-m", "weebill", "run", "--port", "0"], process_group=0)
 signal.sigwait({signal.SIGUSR1})
 os.tcsetpgrp(0, child.pid)
 sys.exit(child.wait())
@@ -186,37 +206,20 @@ sys.exit(child.wait())
 
 
 def test_a_server_in_the_background_leaves_the_terminal_to_the_shell(folder: Path) -> None:
-    shell, ours = pty.fork()
-    if shell == 0:
-        os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, "-c", IN_BACKGROUND], environment())
+    ours, theirs = pty.openpty()
+    command = (sys.executable, "-c", IN_BACKGROUND)
     try:
-        url = _read_until(ours, b"listening on ").strip().decode()
-        os.write(ours, b"q\n")
-        for _ in range(3):  # neither stopped by the kernel nor quit
-            assert _get(url) == b"hello"
-        os.kill(shell, signal.SIGUSR1)
-        _read_until(ours, b"stopping")
-        _, status = os.waitpid(shell, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
+        with Running(cwd=folder, stdin=theirs, command=command, new_session=True) as shell:
+            url = shell.url()
+            os.write(ours, b"q\n")
+            for _ in range(3):  # neither stopped by the kernel nor quit
+                assert shell.get(url) == "hello"
+            shell.process.send_signal(signal.SIGUSR1)
+            shell.wait_for("stopping")
+            assert shell.process.wait(PATIENCE) == 0
     finally:
         os.close(ours)
-
-
-def _read_until(terminal: int, text: bytes) -> bytes:
-    """Read a terminal up to the end of the line with `text` in it; the rest of that line."""
-    data = b""
-    while b"\n" not in data.partition(text)[2]:
-        data += os.read(terminal, 1024)
-    return data.partition(text)[2].partition(b"\n")[0]
-
-
-def _get(url: str) -> bytes:
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), PATIENCE) as client:
-        client.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
-        with client.makefile("rb") as answer:
-            return answer.read().partition(b"\r\n\r\n")[2]
+        os.close(theirs)
 
 
 # -- exit codes and their sentences
@@ -238,20 +241,20 @@ def _get(url: str) -> bytes:
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(
-    folder: Path, arguments: list[str], sentence: str
+    here: Here, arguments: list[str], sentence: str
 ) -> None:
-    done = weebill(*arguments, cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert sentence in done.stderr
-    assert done.stderr.startswith("weebill: ")
-    assert done.stderr.count("\n") == 1
+    code, stdout, stderr = here(*arguments)
+    assert (code, stdout) == (2, "")
+    assert sentence in stderr
+    assert stderr.startswith("weebill: ")
+    assert stderr.count("\n") == 1
 
 
-def test_no_command_at_all_shows_the_help_and_ends_with_2(folder: Path) -> None:
-    done = weebill(cwd=folder)
-    assert done.returncode == 2
-    assert "run " in done.stderr
-    assert "routes " in done.stderr
+def test_no_command_at_all_shows_the_help_and_ends_with_2(here: Here) -> None:
+    code, _, stderr = here()
+    assert code == 2
+    assert "run " in stderr
+    assert "routes " in stderr
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_no_command_at_all_shows_the_help_and_ends_with_2(folder: Path) -> None:
         (
             "from weebill import App\napp = App()\n@app.get('/{x')\ndef f(): ...",
             "p",
-            "p.py:3: the pattern '/{x'",
+            "the pattern '/{{x' has a brace without its partner; it is the path of f (p.py:3)",
         ),
         (
             "from weebill import App\napp = App()\n@app.get('/')\ndef f(x): ...",
@@ -298,14 +301,14 @@ def test_no_command_at_all_shows_the_help_and_ends_with_2(folder: Path) -> None:
     ],
 )
 def test_what_cannot_start_is_one_sentence_and_exit_code_3(
-    tmp_path: Path, source: str, name: str, sentence: str
+    tmp_path: Path, here: Here, source: str, name: str, sentence: str
 ) -> None:
     if source or name == "p.py":
         (tmp_path / "p.py").write_text(source)
-    done = weebill("run", name, "--port", "0", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("weebill: " + sentence.format(folder=tmp_path))
-    assert done.stderr.count("\n") == 1
+    code, stdout, stderr = here("run", name, "--port", "0")
+    assert (code, stdout) == (3, "")
+    assert stderr.startswith("weebill: " + sentence.format(folder=tmp_path))
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["run", "dev"])
@@ -320,10 +323,12 @@ def test_a_port_that_is_taken_is_named(folder: Path, command: str) -> None:
     )
 
 
-def test_a_wrong_option_in_the_environment_could_not_start(folder: Path) -> None:
-    done = weebill("run", cwd=folder, WEEBILL_PORT="http")
-    assert done.returncode == 3
-    assert done.stderr == "weebill: the environment variable WEEBILL_PORT: 'http' is no whole number\n"
+def test_a_wrong_option_in_the_environment_could_not_start(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEEBILL_PORT", "http")
+    sentence = "weebill: the environment variable WEEBILL_PORT: 'http' is no whole number\n"
+    assert here("run") == (3, "", sentence)
 
 
 @pytest.mark.parametrize(
@@ -333,27 +338,38 @@ def test_a_wrong_option_in_the_environment_could_not_start(folder: Path) -> None
         ("import nosuchthing", "ModuleNotFoundError: No module named 'nosuchthing'"),
         ("def (", "SyntaxError: "),
         ("def create_app():\n    return 1 / 0", "ZeroDivisionError: "),
-        ("from weebill import App\napp = App()\n@app.on_startup\ndef f():\n    1 / 0", "ZeroDivisionError: "),
     ],
 )
 def test_an_error_of_the_users_own_code_shows_its_traceback_and_not_ours(
-    tmp_path: Path, source: str, last: str
+    tmp_path: Path, here: Here, source: str, last: str
 ) -> None:
     (tmp_path / "p.py").write_text(source)
-    done = weebill("run", "p.py", "--port", "0", cwd=tmp_path)
+    code, _, stderr = here("run", "p.py", "--port", "0")
+    assert code == 3
+    assert_traceback(stderr, tmp_path / "p.py", last)
+
+
+def test_an_error_in_a_startup_function_shows_the_traceback_and_not_ours(folder: Path) -> None:
+    with (folder / "app.py").open("a") as file:
+        file.write("@app.on_startup\ndef boom():\n    1 / 0\n")
+    done = weebill("run", "--port", "0", cwd=folder)
     assert done.returncode == 3
-    lines = done.stderr.splitlines()
+    assert_traceback(done.stderr, folder / "app.py", "ZeroDivisionError: ")
+
+
+def assert_traceback(text: str, file: Path, last: str) -> None:
+    lines = text.splitlines()
     assert lines[-1].startswith(last)
-    assert str(tmp_path / "p.py") in lines[0 if last.startswith("Syntax") else 1]
-    assert str(Path(__file__).parent.parent / "weebill") not in done.stderr
-    assert "click" not in done.stderr
+    assert str(file) in lines[0 if last.startswith("Syntax") else 1]
+    assert str(Path(__file__).parent.parent / "weebill") not in text
+    assert "click" not in text
 
 
-def test_a_file_that_an_installed_module_hides_is_named(tmp_path: Path) -> None:
+def test_a_file_that_an_installed_module_hides_is_named(tmp_path: Path, here: Here) -> None:
     (tmp_path / "queue.py").write_text(HELLO)
-    done = weebill("run", "queue.py", cwd=tmp_path)
-    assert done.returncode == 3
-    assert f"{tmp_path / 'queue.py'} is hidden by {sys.modules['queue'].__file__}" in done.stderr
+    code, _, stderr = here("run", "queue.py")
+    assert code == 3
+    assert f"{tmp_path / 'queue.py'} is hidden by {sys.modules['queue'].__file__}" in stderr
 
 
 # -- the other commands
@@ -365,18 +381,18 @@ def test_version(folder: Path) -> None:
     assert done.stdout == f"weebill {__version__}\n"
 
 
-def test_help_shows_the_flag_the_variable_the_key_and_the_default_of_every_option(folder: Path) -> None:
-    text = " ".join(weebill("run", "--help", cwd=folder).stdout.split())
+def test_help_shows_the_flag_the_variable_the_key_and_the_default_of_every_option(here: Here) -> None:
+    text = " ".join(here("run", "--help")[1].split())
     for option in options():
         assert f"{option.flag} " in text
         assert f"{', '.join(option.env)}; {option.name} = " in text
         assert option.help in text
     assert 'idle_timeout = "75s"' in text
     assert "debug = false" in text
-    assert "debug = true" in weebill("dev", "--help", cwd=folder).stdout
+    assert "debug = true" in here("dev", "--help")[1]
 
 
-def test_routes_are_listed_in_columns_with_their_places(tmp_path: Path) -> None:
+def test_routes_are_listed_in_columns_with_their_places(tmp_path: Path, here: Here) -> None:
     (tmp_path / "shop.py").write_text(
         """
 from weebill import App
@@ -398,9 +414,9 @@ app.mount("/in", inner)
 app.mount("/old", wsgi)
 """
     )
-    done = weebill("routes", "shop", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.splitlines() == [
+    code, stdout, stderr = here("routes", "shop")
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines() == [
         "METHOD    PATH          NAME   HANDLER",
         "GET,POST  /             home   home (shop.py:6)",
         "GET       /user/{name}  user   show_user (shop.py:9)",
@@ -409,22 +425,18 @@ app.mount("/old", wsgi)
     ]
 
 
-def test_routes_of_a_listener_are_its_events(tmp_path: Path) -> None:
+def test_routes_of_a_listener_are_its_events(tmp_path: Path, here: Here) -> None:
     (tmp_path / "app.py").write_text(
         "from weebill.events import Listener\napp = Listener()\n"
-        "@app.on_event('hi {name}')\nasync def hi(event): ...\n".replace("event)", "event: 'object' = None)")
+        "@app.on_event('hi {name}')\nasync def hi(): ...\n"
     )
-    done = weebill("routes", cwd=tmp_path)
-    assert done.stdout.splitlines()[1] == "EVENT   hi {name}  hi    hi (app.py:3)"
+    assert here("routes")[1].splitlines()[1] == "EVENT   hi {name}  hi    hi (app.py:3)"
 
 
-def test_routes_of_a_foreign_program_cannot_be_listed(tmp_path: Path) -> None:
+def test_routes_of_a_foreign_program_cannot_be_listed(tmp_path: Path, here: Here) -> None:
     (tmp_path / "app.py").write_text(WSGI)
-    done = weebill("routes", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (
-        3,
-        "weebill: app is no App and no Listener, so its routes cannot be listed\n",
-    )
+    sentence = "weebill: app is no App and no Listener, so its routes cannot be listed\n"
+    assert here("routes") == (3, "", sentence)
 
 
 # -- what a name means

@@ -1,6 +1,7 @@
 """weebill.dialects.tiny_listener. Annotations are real ones here, as in the programs it is for."""
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -50,6 +51,28 @@ def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
         assert time.monotonic() < deadline, "it did not come true in time"
         threading.Event().wait(0.002)
     return value
+
+
+class Log(logging.Handler):
+    """What "weebill" logs, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[Log]:
+    """Because the logger has a handler, `run` installs none that would outlive the test."""
+    logger, handler = logging.getLogger("weebill"), Log()
+    level = logger.level
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @contextmanager
@@ -311,9 +334,13 @@ def make_app() -> HTTPListener:
 
     @app.on_event("GET:/wait")
     async def wait(event: Event) -> str:
+        def finish() -> None:
+            event.result = "at last"
+            event.done()
+
         event.prevent_auto_done()
-        asyncio.get_running_loop().call_later(0.01, event.done)
-        return "waited"
+        asyncio.get_running_loop().call_later(0.01, finish)
+        return "too early"
 
     @app.on_event("GET:/contexts")
     async def contexts(event: Event) -> list[int]:
@@ -485,7 +512,7 @@ def test_options_come_by_themselves(client: Any) -> None:
 
 
 def test_the_answer_waits_until_the_event_is_done(client: Any) -> None:
-    assert client.get("/wait").text == "waited"
+    assert client.get("/wait").text == "at last"
 
 
 def test_each_request_has_a_context_that_goes_with_it(client: Any, app: HTTPListener) -> None:
@@ -627,7 +654,7 @@ def test_a_handler_that_does_not_end_is_cut_after_the_graceful_timeout() -> None
     assert seen == ["cancelled", "shutdown"]
 
 
-def test_a_second_stop_cuts_what_is_in_flight_at_once() -> None:
+def test_a_second_stop_cuts_what_is_in_flight_at_once(log: Log) -> None:
     app, seen = HTTPListener(port=0, graceful_timeout="1h"), []
     started = threading.Event()
 
@@ -649,6 +676,7 @@ def test_a_second_stop_cuts_what_is_in_flight_at_once() -> None:
         peer.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
         assert started.wait(10)
     assert seen == ["cancelled", "shutdown"]
+    assert "cutting 1 connections" in log.lines
 
 
 def test_a_port_in_use_is_one_sentence_and_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:

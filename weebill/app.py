@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -10,18 +11,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from .binding import Handler, bind_handler, describe, is_async
+from .binding import Handler, bind, bind_handler, describe, is_async, parameters
 from .bridges import adapt
 from .bridges.asgi import serve_scope
 from .error_pages import debug_response, error_response
-from .errors import ClientDisconnected, ConfigurationError, HTTPException, ProtocolError, ResponseError
+from .errors import (
+    ClientDisconnected,
+    ConfigurationError,
+    HTTPException,
+    ProtocolError,
+    ResponseError,
+    SignatureError,
+)
 from .exchange import UNWANTED, Application, Exchange, Intake
 from .mount import Mount, MountResponse
-from .pipeline import after_steps, compose, handle_error, run_steps
+from .pipeline import AfterHookFailed, after_steps, compose, handle_error, run_steps
 from .requests import Request, current_request
 from .responses import RedirectResponse, Response
 from .router import Route, Router
 from .routing import RouteTable, compile_pattern
+from .settings import load
 from .static import StaticFiles
 from .templates import Templates
 from .threads import run_in_thread
@@ -53,9 +62,8 @@ class App(Router):
         lifespan: Lifespan | None = None,
     ) -> None:
         super().__init__()
-        file = (
-            sys.modules[name].__file__ if name in sys.modules else sys._getframe(1).f_globals.get("__file__")
-        )
+        module = vars(sys.modules[name]) if name in sys.modules else sys._getframe(1).f_globals
+        file = module.get("__file__")  # a console has none
         self.root = Path(file).resolve().parent if file else Path.cwd()
         self.debug = debug
         self.redirect_slashes = redirect_slashes
@@ -65,7 +73,7 @@ class App(Router):
         self._table: RouteTable[Route] = RouteTable()
         self._by_name: dict[str, list[Route]] = {}
         self._mounts: list[tuple[str, Application]] = []
-        self._lifespan = lifespan
+        self._lifespan = lifespan and _as_context_manager(lifespan)
         self._on_startup: list[Handler] = []
         self._on_shutdown: list[Handler] = []
         self._stack = AsyncExitStack()
@@ -111,17 +119,19 @@ class App(Router):
 
     def on_startup(self, function: F) -> F:
         """Call `function` before the first request."""
+        bind(function, (), "as a startup function")
         self._on_startup.append(function)
         return function
 
     def on_shutdown(self, function: F) -> F:
         """Call `function` after the last answer, the last registered first."""
+        bind(function, (), "as a shutdown function")
         self._on_shutdown.append(function)
         return function
 
     def lifespan(self, function: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
         """Run the part of an async generator before its `yield` at start, and the rest at the end."""
-        self._lifespan = asynccontextmanager(function)
+        self._lifespan = _as_context_manager(function)
         return function
 
     def url_for(self, name: str, /, **params: object) -> str:
@@ -147,10 +157,12 @@ class App(Router):
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until stopped; `options` are those of the settings table. Ends the process with exit code 3
-        and one sentence when the server cannot start."""
+        and one sentence when the server cannot start. Raises ConfigurationError for a wrong option."""
         from .server.worker import main  # the application knows the server only here
 
-        main(self, {"host": host, "port": port, **options})
+        settings = load({"host": host, "port": port, **options})
+        self.debug = self.debug or settings.debug
+        main(self, settings)
 
     # -- the contract with the wire (exchange.Application)
 
@@ -266,7 +278,7 @@ class App(Router):
         try:
             passed: Response = await run_steps(after_steps(route.routers), request, response)
         except Exception as second:
-            self._log(request, route, second)
+            self._log(request, route, second.error if isinstance(second, AfterHookFailed) else second)
             return error_response(request, HTTPException(500))
         return passed
 
@@ -315,6 +327,13 @@ def _error_handler(routers: Iterable[Router], error: Exception) -> Handler | Non
             if kind in router.error_handlers:
                 return router.error_handlers[kind]
     return None
+
+
+def _as_context_manager(lifespan: Callable[..., Any]) -> Lifespan:
+    """`lifespan`, whether it is decorated with asynccontextmanager already or not."""
+    if len(parameters(lifespan, "as a lifespan")) != 1:
+        raise SignatureError(f"the lifespan {describe(lifespan)} must take one parameter, the app")
+    return asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
 
 
 async def _raise_refusal(request: Request) -> Response:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
 
 from .errors import SignatureError
@@ -82,31 +83,42 @@ def is_generator(function: Callable[..., Any]) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
-def parameters(function: Callable[..., Any]) -> list[Parameter]:
+def parameters(function: Callable[..., Any], purpose: str = "") -> list[Parameter]:
     """The parameters to be filled, string annotations resolved. `*args` and `**kwargs` are passed over.
 
-    Raises SignatureError for an annotation that cannot be resolved and for positional-only parameters.
+    Raises SignatureError for an annotation that cannot be resolved and for positional-only parameters;
+    `purpose` stands behind the function's name in its sentence.
     """
+    who = f"{describe(function)} {purpose}".rstrip()
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise SignatureError(f"{describe(function)} has no readable signature: {error}") from None
-    hinted = function if hasattr(function, "__annotations__") else getattr(function, "__call__", function)  # noqa: B004
-    hinted = inspect.unwrap(getattr(function, "func", hinted))
+        raise SignatureError(f"{who} has no readable signature: {error}") from None
     try:
-        hints = get_type_hints(hinted, include_extras=True)
+        hints = _hints(function)
     except Exception as error:
-        raise SignatureError(f"an annotation of {describe(function)} cannot be resolved: {error}") from None
+        raise SignatureError(f"an annotation of {who} cannot be resolved: {error}") from None
     found = []
     for p in signature.parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         if p.kind is p.POSITIONAL_ONLY:
-            raise SignatureError(
-                f"{describe(function)} takes {p.name!r} by position only; arguments are named"
-            )
+            raise SignatureError(f"{who} takes {p.name!r} by position only; arguments are named")
         found.append(Parameter(p.name, hints.get(p.name, p.annotation), p.default))
     return found
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of the parameters. That of the result is left alone: only a type checker needs it,
+    and it is often imported for one only."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    if not inspect.isroutine(function):
+        function = getattr(function, "__call__", function)  # noqa: B004
+    function = inspect.unwrap(function)
+    annotations = {k: v for k, v in getattr(function, "__annotations__", {}).items() if k != "return"}
+    scope = getattr(function, "__globals__", {})
+    return get_type_hints(SimpleNamespace(__annotations__=annotations), scope, include_extras=True)
 
 
 def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: str) -> dict[str, Resolver[S]]:
@@ -115,7 +127,7 @@ def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: st
     `purpose` ends the sentence of the SignatureError, as in "for GET /user/{name}".
     """
     resolvers: dict[str, Resolver[S]] = {}
-    for parameter in parameters(function):
+    for parameter in parameters(function, purpose):
         resolver = next((found for source in sources if (found := source(parameter)) is not None), None)
         if resolver is not None:
             resolvers[parameter.name] = resolver
@@ -145,7 +157,7 @@ def bind_handler(handler: Handler, in_path: Iterable[str], purpose: str) -> Call
 def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any], Any]:
     """A function `(request, value)` that calls `hook` with the request, where a parameter asks for it, and
     with the value in the one other parameter; `extra` names it in the SignatureError."""
-    wants = parameters(hook)
+    wants = parameters(hook, purpose)
     others = [p.name for p in wants if _request_source(p) is None and not p.has_default]
     ours = [p.name for p in wants if _request_source(p) is not None]
     if len(others) > (1 if extra else 0):

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .binding import Handler, bind_handler, bind_hook, is_async, is_generator
-from .errors import HTTPException
+from .binding import Handler, bind_handler, bind_hook, describe, is_async, is_generator
+from .errors import HTTPException, ReturnValueError
 from .requests import Request
 from .responses import Response, to_response
 from .threads import run_in_thread
@@ -24,10 +24,18 @@ from .threads import run_in_thread
 if TYPE_CHECKING:
     from .router import Route, Router
 
-__all__ = ["Answer", "after_steps", "compose", "handle_error", "run_steps"]
+__all__ = ["AfterHookFailed", "Answer", "after_steps", "compose", "handle_error", "run_steps"]
 
 Answer = Callable[[Request], Awaitable[Response]]
 Recover = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class AfterHookFailed(Exception):
+    """An after hook raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Step(NamedTuple):
@@ -48,7 +56,10 @@ def compose(route: Route, recover: Recover) -> Answer:
 
 def _wrap(middleware: Handler, call_next: Answer) -> Answer:
     async def layer(request: Request) -> Response:
-        return to_response(await middleware(request, call_next), middleware)
+        response = await middleware(request, call_next)
+        if response is None:  # not a 204: somebody forgot a return
+            raise ReturnValueError(f"the middleware {describe(middleware)} returned None, not the response")
+        return to_response(response, middleware)
 
     return layer
 
@@ -62,14 +73,19 @@ def _core(route: Route, recover: Recover) -> Answer:
     ending = _hops(after)
 
     async def answer(request: Request) -> Response:
+        value: Any = None
         try:
-            value: Any = None
-            for hop in row:
-                value = await hop(request, value)
-        except Exception as error:
-            value = await recover(request, error)
-            for hop in ending:
-                value = await hop(request, value)
+            try:
+                for hop in row:
+                    value = await hop(request, value)
+            except AfterHookFailed:
+                raise
+            except Exception as error:
+                value = await recover(request, error)
+                for hop in ending:
+                    value = await hop(request, value)
+        except AfterHookFailed as failed:  # those hooks are not tried again on the answer to their own error
+            value = await recover(request, failed.error)
         response: Response = value
         return response
 
@@ -131,10 +147,15 @@ def _before(hook: Handler) -> Step:
     if on_loop:
 
         async def step(request: Request, value: Any) -> Any:
-            return await call(request, None) if value is None else value
+            return _early(await call(request, None), hook) if value is None else value
 
         return Step(step, on_loop)
-    return Step(lambda request, value: call(request, None) if value is None else value, on_loop)
+    return Step(lambda request, value: _early(call(request, None), hook) if value is None else value, on_loop)
+
+
+def _early(value: Any, hook: Handler) -> Response | None:
+    """The answer of a before hook, if it gave one."""
+    return None if value is None else to_response(value, hook)
 
 
 def after_steps(routers: Sequence[Router]) -> list[Step]:
@@ -147,14 +168,20 @@ def _after(hook: Handler) -> Step:
     if on_loop:
 
         async def step(request: Request, response: Any) -> Any:
-            changed = await call(request, response)
-            return response if changed is None else to_response(changed, hook)
+            try:
+                changed = await call(request, response)
+                return response if changed is None else to_response(changed, hook)
+            except Exception as error:
+                raise AfterHookFailed(error) from error
 
         return Step(step, on_loop)
 
     def step_in_thread(request: Request, response: Any) -> Any:
-        changed = call(request, response)
-        return response if changed is None else to_response(changed, hook)
+        try:
+            changed = call(request, response)
+            return response if changed is None else to_response(changed, hook)
+        except Exception as error:
+            raise AfterHookFailed(error) from error
 
     return Step(step_in_thread, on_loop)
 
@@ -198,4 +225,7 @@ async def handle_error(handler: Handler, request: Request, error: Exception) -> 
     response = to_response(value, handler)
     if not isinstance(value, Response | tuple):
         response.status_code = error.status_code if isinstance(error, HTTPException) else 500
+    if isinstance(error, HTTPException) and response.status_code == error.status_code:
+        for name, content in error.headers.items():  # a 405 needs its Allow, whoever words it
+            response.headers.setdefault(name, content)
     return response

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .binding import Handler, describe, is_async
-from .errors import ConfigurationError, SignatureError
+from .binding import Handler, bind_hook, describe, is_async
+from .errors import ConfigurationError, PatternError, SignatureError
 from .exchange import Intake
 from .routing import Pattern, compile_pattern
 
@@ -114,7 +114,11 @@ class Router:
         inner: tuple[Router, ...],
     ) -> None:
         """Take a route of our own, or of a router included in us, and hand it on to our parents."""
-        route = Route(compile_pattern(path), methods, handler, name, intake, (self, *inner))
+        try:
+            pattern = compile_pattern(path)
+        except PatternError as error:
+            raise PatternError(f"{error}; it is the path of {describe(handler)}") from None
+        route = Route(pattern, methods, handler, name, intake, (self, *inner))
         self._register(route)
         self.routes.append(route)
         for parent, prefix in self._parents:
@@ -168,6 +172,7 @@ class Router:
     def before_request(self, hook: F) -> F:
         """Call `hook` before each handler of this router. It may take `request`; a value that it returns is
         the answer, and the handler is not called."""
+        bind_hook(hook, "", "as a before_request hook")
         self.before_hooks.append(hook)
         self._changed()
         return hook
@@ -175,6 +180,7 @@ class Router:
     def after_request(self, hook: F) -> F:
         """Call `hook` with each answer of this router, errors too. It takes `response`, and `request` if it
         likes; it changes the response or returns another."""
+        bind_hook(hook, "response", "as an after_request hook")
         self.after_hooks.append(hook)
         self._changed()
         return hook
@@ -205,6 +211,7 @@ class Router:
             )
 
         def register(handler: F) -> F:
+            bind_hook(handler, "error", "as an error handler")
             self.error_handlers[case] = handler
             self._changed()
             return handler

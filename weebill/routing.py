@@ -215,6 +215,8 @@ class RouteTable(Generic[T]):
         by_method = self._static.get(path)
         if by_method is not None:
             route = by_method.get(method)
+            if route is None and method == "HEAD":
+                route = by_method.get("GET")
             if route is not None:
                 return Match(route, {})
         for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):

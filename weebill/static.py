@@ -26,6 +26,9 @@ class StaticFiles:
         if not self.folder.is_dir():
             raise ConfigurationError(f"the static folder {self.folder} does not exist")
 
+    def __repr__(self) -> str:
+        return f"the files of {self.folder}"
+
     def __call__(self, request: Request) -> FileResponse:
         return FileResponse(self.find(request.params["file"]))
 

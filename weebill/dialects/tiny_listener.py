@@ -175,17 +175,14 @@ class EventApp(App):
         if exchange.refusal is not None or not exchange.path.startswith("/"):
             return super().__intake__(exchange)
         found = self._find(exchange.method, exchange.path)
-        allowed: list[str] = []
-        if found is None:
-            allowed = [method for method in self._methods if self._find(method, exchange.path)]
-            allow = ", ".join(sorted({*allowed, "OPTIONS"}))
-            if not allowed:
-                exchange.refusal = HTTPException(404)
-            elif exchange.method != "OPTIONS":
-                exchange.refusal = HTTPException(405, headers={"allow": allow})
+        allow = "" if found else self._allow(exchange.path)
+        if not found and not allow:
+            exchange.refusal = HTTPException(404)
+        elif not found and exchange.method != "OPTIONS":
+            exchange.refusal = HTTPException(405, headers={"allow": allow})
         intake = super().__intake__(exchange)
         if exchange.refusal is None:
-            exchange.params = {"event": found} if found else {"allow": allow}
+            exchange.params = {"event": found, "allow": allow}
         return intake
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, Any]] | None:
@@ -196,8 +193,12 @@ class EventApp(App):
                 continue
         return None
 
+    def _allow(self, path: str) -> str:
+        methods = {method for method in self._methods if self._find(method, path)}
+        return ", ".join(sorted({*methods, "OPTIONS"})) if methods else ""
+
     async def _answer(self, request: Request) -> Response:
-        if "allow" in request.params:
+        if request.params["event"] is None:
             return Response(b"", 204, {"allow": request.params["allow"]})
         route, params = request.params["event"]
         request.params = {k: _with_slashes(v) for k, v in params.items()}

@@ -1,23 +1,27 @@
-"""What a request's head means for the connection: its framing, its host, whether it goes on.
+"""What a request's head means for the connection: its request line, framing and host; whether it goes on.
 
-Both parsers split a head into method, target, version and fields; everything that RFC 9112 makes of them
-is decided here, once for both, and by digits and tokens only. Every fault is a ProtocolError.
+A parser splits the field lines; everything that RFC 9112 makes of a head is decided here, once for both
+parsers, and by digits and tokens only. Every fault is a ProtocolError.
 """
 
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..errors import ProtocolError
+from ..errors import FieldsTooLarge, ProtocolError, TargetTooLong
 from ..headers import Fields
+from ..settings import Settings
+from .state import Parser
 
-__all__ = ["Head", "read_head"]
+__all__ = ["Head", "check_beginning", "check_sizes", "read_head"]
 
 
 class Head(NamedTuple):
-    """A checked head. `length` is the content's in bytes, 0 for none, None for chunked; `expectation` is
-    "" or the value of Expect, lower case."""
+    """A checked head. `target` is in origin form (or "*"); `length` is the content's in bytes, 0 for none,
+    None for chunked; `expectation` is the value of Expect, lower case, "" for none."""
 
     method: str
     target: str
@@ -28,6 +32,11 @@ class Head(NamedTuple):
     expectation: str
 
 
+# RFC 9112 section 3. Single spaces, and no control or byte beyond ASCII in the target. A method longer than
+# 64 bytes is nobody's. HTTP/1.2 to 1.9 would be served as 1.1 (RFC 9110 section 6.2).
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
+_OTHER_VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n")
+
 # The fields that mean something to the connection, by their spelling; others are remembered as plain.
 # PERF: one look-up for each field instead of lower() and a comparison.
 _FRAMING = (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect")
@@ -36,9 +45,9 @@ _MAX_SPELLINGS = 2000
 
 # RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})(?::[0-9]{0,5})?"
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})(?::([0-9]{0,5}))?"
 )
-_ABSOLUTE = re.compile(r"(https?)://([^/?#]+)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _good_hosts: set[bytes] = set()
 
@@ -51,101 +60,133 @@ def _role(name: bytes) -> bytes:
     return role
 
 
-def read_head(method: str, target: str, http_version: str, fields: Fields) -> Head:
-    """Check a parsed head and read its framing. Raises ProtocolError: 400 for every fault, 417 never."""
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    expectation = ""
+def check_beginning(data: bytes, start: int, searched: int) -> None:
+    """Check an incomplete head, which begins at `start`, as far as that is possible; up to `searched` it was.
+    Raises ProtocolError when its end would be waited for in vain."""
+    seen = searched + (data[searched : searched + 1] == b"\n")  # not from between CR and LF
+    if data.count(b"\n", seen) != data.count(b"\r\n", seen):
+        raise ProtocolError(400, "The head is malformed: a line does not end in CR LF.")
+    if len(data) > start and not 32 < data[start] < 127 and data != b"\r":
+        raise ProtocolError(400, "This is not HTTP/1.1.")
+
+
+def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
+    """Raise TargetTooLong or FieldsTooLarge for a head in `data[start:end]`, complete or not."""
+    longest = settings.max_request_line
+    line = data.find(b"\r\n", start, min(end, start + longest + 2))
+    if line < 0:
+        if end - start > longest:
+            raise TargetTooLong(longest)
+    elif end - line > settings.max_fields_size + 4:
+        raise FieldsTooLarge(f"longer than {settings.max_fields_size} bytes")
+
+
+def read_head(block: bytes, parser: Parser) -> Head:
+    """Read a complete head, from its first byte to its empty line. Raises ProtocolError: 505 for another
+    version, 501 for CONNECT, 400 for every fault."""
+    line = _REQUEST_LINE.match(block)
+    if line is None:
+        if _OTHER_VERSION.match(block):
+            raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        raise ProtocolError(400, "The request line is malformed.")
+    method, target, minor = line.groups()
+    http_version = "1.0" if minor == b"0" else "1.1"
+    fields = parser.fields(block[line.end() :])
+    framing: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         role = _roles.get(name)
         if role is None:
             role = _role(name)
-        if not role:
-            continue
-        if role == b"host":
-            hosts.append(value)
-        elif role == b"connection":
-            connection.append(value.lower())
-        elif role == b"content-length":
-            lengths.append(value)
-        elif role == b"transfer-encoding":
-            codings.append(value)
-        else:
-            expectation = value.decode("latin-1").strip().lower()
-    if "#" in target:
+        if role:
+            framing.setdefault(role, []).append(value)
+    hosts = framing.pop(b"host", [])
+    if len(hosts) != 1 or hosts[0] not in _good_hosts:  # PERF: the usual host was seen before
+        _check_hosts(hosts, http_version)
+    text = target.decode("ascii")
+    if text[0] != "/":
+        text, fields = _other_form(method, text, fields)
+    if "#" in text:
         raise ProtocolError(400, "The target has a fragment.")
-    if target[0] != "/":
-        target, hosts, fields = _other_form(method, target, hosts, fields)
-    _check_host(hosts, http_version)
-    length = _length(lengths, codings, http_version)
-    return Head(
-        method, target, http_version, fields, length, _persists(connection, http_version), expectation
-    )
+    if not framing:
+        return Head(method.decode("ascii"), text, http_version, fields, 0, http_version != "1.0", "")
+    length = _length(framing.get(b"content-length"), framing.get(b"transfer-encoding"), http_version)
+    keep_alive = _persists(framing.get(b"connection", []), http_version)
+    expectation = b", ".join(sorted(_items(framing.get(b"expect", ())))).decode("latin-1")
+    return Head(method.decode("ascii"), text, http_version, fields, length, keep_alive, expectation)
 
 
-def _length(lengths: list[bytes], codings: list[bytes], http_version: str) -> int | None:
+def _length(lengths: list[bytes] | None, codings: list[bytes] | None, http_version: str) -> int | None:
     """RFC 9112 section 6.3. Never a fall-back from one framing to the other."""
     if codings:
         if lengths:
             raise ProtocolError(400, "Content-Length beside Transfer-Encoding.")
         if http_version == "1.0":
             raise ProtocolError(400, "Transfer-Encoding under HTTP/1.0.")
-        if len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked":
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise ProtocolError(400, "Transfer-Encoding is not a single chunked.")
         return None
     if not lengths:
         return 0
     if len(lengths) > 1:
         raise ProtocolError(400, "Content-Length comes twice.")
-    if not _DIGITS.fullmatch(lengths[0].strip(b" \t")):
+    if not _DIGITS.fullmatch(lengths[0]):
         raise ProtocolError(400, "Content-Length is not a number.")
     return int(lengths[0])
 
 
-def _check_host(hosts: list[bytes], http_version: str) -> None:
-    """RFC 9112 section 3.2: exactly one, and well-formed, so that no application builds a URL of a bad one."""
-    if len(hosts) != 1:
-        if not hosts and http_version == "1.0":
-            return
+def _check_hosts(hosts: list[bytes], http_version: str) -> None:
+    """RFC 9112 section 3.2: exactly one, and well-formed, so that nobody ever builds a URL of a bad one."""
+    if len(hosts) == 1:
+        _check_host(hosts[0])
+    elif hosts or http_version != "1.0":
         raise ProtocolError(400, "Host comes twice." if hosts else "Host is missing.")
-    host = hosts[0].strip(b" \t")
+
+
+def _check_host(host: bytes) -> None:
     if host in _good_hosts:
         return
-    if not _HOST.fullmatch(host):
+    found = _HOST.fullmatch(host)
+    if found is None or int(found[2] or 0) > 65535 or not (found[1] is None or _is_ipv6(found[1])):
         raise ProtocolError(400, "Host is malformed.")
     if len(_good_hosts) < _MAX_SPELLINGS:
         _good_hosts.add(host)
 
 
+def _is_ipv6(address: bytes) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, address.decode("ascii"))
+    except OSError:
+        return False
+    return True
+
+
 def _persists(connection: list[bytes], http_version: str) -> bool:
     """RFC 9112 section 9.3."""
-    if not connection:
-        return http_version != "1.0"
-    options = {option.strip(b" \t") for line in connection for option in line.split(b",")}
+    options = _items(connection)
     if b"close" in options:
         return False
     return http_version != "1.0" or b"keep-alive" in options
 
 
-def _other_form(
-    method: str, target: str, hosts: list[bytes], fields: Fields
-) -> tuple[str, list[bytes], Fields]:
-    """The forms of a target besides a path (RFC 9112 section 3.2.2 to 3.2.4)."""
-    if method == "CONNECT":
+def _items(lines: Iterable[bytes]) -> set[bytes]:
+    """The items of a list field that came on these lines, lower case (RFC 9110 section 5.6.1)."""
+    return {item.strip(b" \t").lower() for line in lines for item in line.split(b",")} - {b""}
+
+
+def _other_form(method: bytes, target: str, fields: Fields) -> tuple[str, Fields]:
+    """The forms of a target besides a path (RFC 9112 section 3.2.2 to 3.2.4): the target as a path, and the
+    fields with the Host that it names."""
+    if method == b"CONNECT":
         raise ProtocolError(501, "This server is no proxy.")
     if target == "*":
-        if method != "OPTIONS":
+        if method != b"OPTIONS":
             raise ProtocolError(400, "The target * is for OPTIONS only.")
-        return target, hosts, fields
+        return target, fields
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ProtocolError(400, "The target is neither a path nor an http URL.")
-    _, authority, rest = absolute.groups()
-    if len(hosts) > 1:
-        raise ProtocolError(400, "Host comes twice.")
     # The target's host overrides the field, for everybody who reads the fields later.
-    host = authority.encode("latin-1")
-    fields = [(b"host", host), *(f for f in fields if f[0].lower() != b"host")]
-    return (rest if rest.startswith("/") else "/" + rest), [host], fields
+    host, path = absolute[1].encode("ascii"), absolute[2]
+    _check_host(host)
+    fields = [(b"host", host), *(field for field in fields if field[0].lower() != b"host")]
+    return (path if path.startswith("/") else "/" + path), fields

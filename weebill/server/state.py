@@ -12,7 +12,9 @@ from ..exchange import Application
 from ..headers import Fields, http_date
 from ..settings import Settings
 
-__all__ = ["Connection", "Parser", "State"]
+__all__ = ["SWEEP", "Connection", "Parser", "State"]
+
+SWEEP = 1.0  # seconds between two ticks
 
 
 class Connection(Protocol):
@@ -29,20 +31,18 @@ class Connection(Protocol):
 
 
 class Parser(Protocol):
-    """Bytes in, values out; no I/O and no state beyond one request."""
+    """Bytes in, values out; no I/O, and nothing is remembered from one head to the next."""
 
-    def head(self, block: bytes) -> tuple[str, str, str, Fields]:
-        """Method, target, version and fields of a complete head. Raises ProtocolError."""
-
-    def chunks(self, data: bytes) -> tuple[bytes, bool]:
-        """The content in these bytes of a chunked body, and whether it is complete. Raises ProtocolError."""
+    def fields(self, lines: bytes) -> Fields:
+        """The fields in the lines of a head, which end in an empty one. Raises ProtocolError."""
 
 
 class State:
     """The application, the settings, the clock and the connections.
 
     `now` is a monotonic clock and `date` the Date field; both move when `tick` does, once a second, so that
-    no request asks for the time.
+    no request asks for the time. While the loop was blocked, or the process stopped, `now` stood still: what
+    a client sent in that time waits in the kernel, and the client is not to blame for it.
     """
 
     def __init__(
@@ -64,6 +64,10 @@ class State:
         self.drained = asyncio.Event()  # set while there is no connection
         self.drained.set()
         self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
+        # A head up to this length breaks no limit on its parts.
+        self.usual_head = min(settings.max_request_line, settings.max_fields_size)
+        self.now = 0.0
+        self._read = clock()
         self.tick()
 
     def add(self, connection: Connection) -> None:
@@ -84,7 +88,9 @@ class State:
 
     def tick(self) -> None:
         """Read the clocks, then let every connection look at its deadline."""
-        self.now = self.clock()
+        read = self.clock()
+        self.now += min(read - self._read, 2 * SWEEP)
+        self._read = read
         self.date = f"date: {http_date(time.time())}\r\n".encode("ascii")
         for connection in tuple(self.connections):
             connection.tick(self.now)

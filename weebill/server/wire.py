@@ -54,13 +54,13 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
         if name not in _plain and not _learn(name, value):
             role = name.lower()
             if role == b"content-length":
-                if length is not None or not value.isdigit():
+                if length is not None or not value.isdigit() or len(value) > 18:
                     raise ResponseError(f"Content-Length is {value!r}, or comes twice")
                 length = int(value)
             elif role == b"transfer-encoding":
                 raise ResponseError("Transfer-Encoding is the server's to choose; leave the field out")
             elif role == b"connection":
-                close = close or b"close" in value.lower()
+                close = close or b"close" in [option.strip() for option in value.lower().split(b",")]
             elif role == b"date":
                 has_date = True
                 lines.append(b"%b: %b\r\n" % (name, value))
@@ -103,12 +103,5 @@ def chunk(piece: bytes) -> bytes:
 def minimal(status: int, detail: str, date: bytes) -> bytes:
     """A whole answer of the server itself, after which it closes."""
     content = f"{detail}\n".encode()
-    return (
-        b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
-        % (
-            _STATUS_LINES[status],
-            len(content),
-            date,
-            content,
-        )
-    )
+    fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(content)
+    return b"%b%b%bconnection: close\r\n\r\n%b" % (_STATUS_LINES[status], fields, date, content)

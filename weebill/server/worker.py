@@ -10,17 +10,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConfigurationError, StartError
 from ..exchange import Application
-from ..settings import Settings, load
+from ..settings import Settings
 from ..threads import WorkerThreads, set_worker_threads
-from .http1 import SWEEP, HTTP1Connection
+from .http1 import HTTP1Connection
 from .listen import open_sockets
 from .log import configure_logging
-from .state import Parser, State
+from .state import SWEEP, Parser, State
 
 __all__ = ["Worker", "main", "serve"]
 
@@ -44,6 +44,7 @@ class Worker:
         self.settings = settings
         self.addresses: list[tuple[str, int]] = []
         self._sockets = sockets
+        self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._stopping: asyncio.Task[None] | None = None
         self._at_once = asyncio.Event()
@@ -72,12 +73,14 @@ class Worker:
             raise
         for opened in sockets:
             self.addresses.append(opened.getsockname()[:2])
-            server = await loop.create_server(
-                lambda: HTTP1Connection(self.state), sock=opened, backlog=settings.backlog
-            )
+            server = await loop.create_server(self._new_connection, sock=opened, backlog=settings.backlog)
+            self._listeners.append(opened)
             self._servers.append(server)
         self._sweeping = loop.call_later(SWEEP, self._sweep)
         logger.info("listening on %s", ", ".join(map(_url, self.addresses)))
+
+    def _new_connection(self) -> HTTP1Connection:
+        return HTTP1Connection(self.state)
 
     async def _live(self, started: asyncio.Future[None]) -> None:
         """The application's start and end, in one task: what a lifespan opens, it may close."""
@@ -110,7 +113,10 @@ class Worker:
         try:
             await self._end_connections()
             self._quiet.set()
-            await self._life
+            if await self._wait(self._life):
+                await self._life
+            else:
+                logger.warning("the application's shutdown was not waited for")
         except Exception:
             logger.exception("the application's shutdown failed")
         finally:
@@ -121,27 +127,52 @@ class Worker:
     async def _end_connections(self) -> None:
         state = self.state
         state.stop()
-        # Three turns of the loop: connections that the kernel has made and requests that it has received
-        # already are taken in and answered, not reset.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
+        await self._close_listeners()
         for connection in tuple(state.connections):
             connection.shut_down()
-        if not await self._first_of(state.drained, self._at_once, self.settings.graceful_timeout):
+        drained = asyncio.ensure_future(state.drained.wait())
+        if not await self._wait(drained, self.settings.graceful_timeout):
             logger.warning("cutting %d connections", len(state.connections))
-        for connection in tuple(state.connections):
-            connection.cut()
-        await self._first_of(state.drained, state.drained, 1.0)
+            for connection in tuple(state.connections):
+                connection.cut()
+            await asyncio.wait({drained}, timeout=1.0)
 
-    async def _first_of(self, done: asyncio.Event, enough: asyncio.Event, seconds: float) -> bool:
-        """Wait for either event; whether it was the first."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (done, enough)]
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        return done.is_set()
+    async def _close_listeners(self) -> None:
+        """Accept no more. What the kernel has taken in already, connections and requests, is not reset: a few
+        turns of the loop see to the most of it, and what has come in the last is accepted by hand."""
+        await _turns(3)
+        late: list[socket.socket] = []
+        for listener, server in zip(self._listeners, self._servers, strict=True):
+            late.extend(_accept_all(listener, self.settings.backlog))
+            server.close()
+        for accepted in late:
+            with contextlib.suppress(OSError):  # it has gone already
+                await self.state.loop.connect_accepted_socket(self._new_connection, accepted)
+        await _turns(3)
+
+    async def _wait(self, done: asyncio.Future[Any], seconds: float | None = None) -> bool:
+        """Wait for `done`, but not beyond a second stop() or `seconds`; whether it came."""
+        enough = asyncio.ensure_future(self._at_once.wait())
+        await asyncio.wait({done, enough}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        enough.cancel()
+        return done.done()
+
+
+def _accept_all(listener: socket.socket, most: int) -> Iterator[socket.socket]:
+    """The connections that the kernel has ready."""
+    for _ in range(most):
+        try:
+            accepted, _address = listener.accept()
+        except OSError:  # there are no more
+            return
+        accepted.setblocking(False)
+        yield accepted
+
+
+async def _turns(count: int) -> None:
+    """Let everything that is ready happen, `count` times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def parser_factory(name: str) -> Callable[[], Parser]:
@@ -189,12 +220,20 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
         worker.stop()
 
     async def run() -> None:
-        await worker.start()
         loop = asyncio.get_running_loop()
+        starting = loop.create_task(worker.start())
+
+        def stop() -> None:
+            worker.stop() if starting.done() else starting.cancel()
+
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 with contextlib.suppress(NotImplementedError):  # Windows has KeyboardInterrupt only
-                    loop.add_signal_handler(number, worker.stop)
+                    loop.add_signal_handler(number, stop)
+        await asyncio.wait([starting])
+        if starting.cancelled():
+            return
+        starting.result()
         unwatch = watch_keys(loop, worker.stop, restart)
         try:
             await worker.wait_stopped()
@@ -208,13 +247,11 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     return 0
 
 
-def main(application: Application, options: Mapping[str, Any]) -> None:
-    """Serve with `options` from the settings table. What cannot start ends the process with code 3 and one
-    sentence; a wrong option raises ConfigurationError where it was written. Does nothing for a program that
-    calls its `run` while the command line imports it."""
+def main(application: Application, settings: Settings) -> None:
+    """Serve; what cannot start ends the process with code 3 and one sentence. Does nothing for a program
+    that calls its `run` while the command line imports it."""
     if importing:
         return
-    settings = load(options)
     try:
         code = serve(application, settings)
     except ConfigurationError as error:

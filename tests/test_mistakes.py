@@ -1,0 +1,216 @@
+"""A mistake in the program is one clear sentence that names the handler, the route and the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weebill import App, Request, Router, render_template
+from weebill.errors import (
+    ConfigurationError,
+    DuplicateRoute,
+    PatternError,
+    ReturnValueError,
+    SignatureError,
+    WeebillError,
+)
+from weebill.testing import TestClient
+
+# -- at registration
+
+
+def anything(*args: Any) -> None:
+    pass
+
+
+def another() -> None:
+    pass
+
+
+async def middleware_of_one(request: Request) -> None:
+    pass
+
+
+async def coroutine(app: App) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "words"),
+    [
+        (
+            lambda app: app.get("/{x:integer}")(anything),
+            PatternError,
+            ["'/{x:integer}'", "'integer'", "int, float", "anything (", "test_mistakes.py:"],
+        ),
+        (
+            lambda app: app.get("/{x")(anything),
+            PatternError,
+            ["'/{x'", "a brace", "anything (", "test_mistakes.py:"],
+        ),
+        (
+            lambda app: app.get("no-slash")(anything),
+            ConfigurationError,
+            ["'no-slash'", "anything (", "a slash"],
+        ),
+        (
+            lambda app: app.get("/{a}")(lambda b: b),
+            SignatureError,
+            ["'b'", "<lambda> (", "test_mistakes.py:", "/{a}"],
+        ),
+        (lambda app: app.get("/")("text"), SignatureError, ["'/'", "'text'", "cannot be called"]),
+        (lambda app: app.route("/", methods="GET")(anything), ConfigurationError, ["'/'", "methods=['GET']"]),
+        (
+            lambda app: (app.get("/a")(anything), app.get("/a")(another)),
+            DuplicateRoute,
+            ["GET /a is registered twice", "anything (", "another (", "test_mistakes.py:"],
+        ),
+        (
+            lambda app: app.before_request(lambda a, b: None),
+            SignatureError,
+            ["<lambda> (", "a, b", "as a before_request hook", "request only"],
+        ),
+        (
+            lambda app: app.after_request(lambda a, b: None),
+            SignatureError,
+            ["<lambda> (", "a, b", "as an after_request hook", "request and response only"],
+        ),
+        (
+            lambda app: app.errorhandler(404)(lambda a, b: None),
+            SignatureError,
+            ["<lambda> (", "a, b", "as an error handler", "request and error only"],
+        ),
+        (lambda app: app.errorhandler("404"), ConfigurationError, ["400 to 599", "'404'"]),
+        (lambda app: app.errorhandler(200), ConfigurationError, ["400 to 599", "200"]),
+        (lambda app: app.errorhandler(KeyboardInterrupt), ConfigurationError, ["KeyboardInterrupt"]),
+        (
+            lambda app: app.middleware(anything),
+            SignatureError,
+            ["anything (", "async def (request, call_next)"],
+        ),
+        (
+            lambda app: app.middleware(middleware_of_one),
+            SignatureError,
+            ["middleware_of_one (", "(request, call_next)"],
+        ),
+        (
+            lambda app: app.on_startup(coroutine),
+            SignatureError,
+            ["'app'", "coroutine (", "as a startup function"],
+        ),
+        (
+            lambda app: app.on_shutdown(coroutine),
+            SignatureError,
+            ["'app'", "coroutine (", "as a shutdown function"],
+        ),
+        (lambda app: app.lifespan(lambda: None), SignatureError, ["<lambda> (", "one parameter, the app"]),
+        (lambda app: app.mount("api", App()), ConfigurationError, ["'api'", "slash"]),
+        (lambda app: app.mount("/api/", App()), ConfigurationError, ["'/api/'", "slash"]),
+        (
+            lambda app: (app.mount("/a", App()), app.mount("/a", App())),
+            ConfigurationError,
+            ["mounted at '/a' already"],
+        ),
+        (lambda app: app.mount("/a", 42), ConfigurationError, ["42", "ASGI"]),
+        (lambda app: app.static("/s", "nowhere"), ConfigurationError, ["the static folder", "tests/nowhere"]),
+        (lambda app: App(templates="nowhere"), ConfigurationError, ["the template folder", "tests/nowhere"]),
+        (lambda app: Router("api"), ConfigurationError, ["'api'", "slash"]),
+        (lambda app: Router("/api/"), ConfigurationError, ["'/api/'", "slash"]),
+        (lambda app: app.include(app), ConfigurationError, ["cannot include itself"]),
+        (lambda app: app.url_for("nobody"), ConfigurationError, ["'nobody'", "there are known"]),
+        (lambda app: app.url_for("known"), ConfigurationError, ["url_for('known')", "a value for id"]),
+        (lambda app: app.url_for("known", id="x"), ConfigurationError, ["id='x'", "must be an int"]),
+        (lambda app: render_template("a.html"), ConfigurationError, ["'a.html'", "outside a request"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_place(
+    mistake: Callable[[App], Any], kind: type[WeebillError], words: list[str]
+) -> None:
+    app = App()
+    app.get("/known/{id:int}", name="known")(lambda id: id)  # noqa: A006
+    with pytest.raises(kind) as raised:
+        mistake(app)
+    sentence = str(raised.value)
+    assert isinstance(raised.value, ConfigurationError)
+    assert [word for word in words if word not in sentence] == []
+    assert "\n" not in sentence
+
+
+def test_routers_cannot_go_round_in_circles() -> None:
+    a, b, c = Router("/a"), Router("/b"), Router("/c")
+    a.include(b)
+    b.include(c)
+    with pytest.raises(ConfigurationError, match="cannot include itself"):
+        c.include(a)
+
+
+def test_a_mistake_in_a_router_is_found_when_an_app_takes_it_in() -> None:
+    router = Router("/api")
+    router.get("/{x}")(lambda y: y)
+    with pytest.raises(SignatureError, match=r"'y' of .*<lambda> \(.*for /api/\{x\}"):
+        App().include(router)
+
+
+# -- while it runs
+
+
+@pytest.mark.parametrize("kind", ["handler", "hook", "after", "middleware", "forgetful", "error"])
+def test_a_wrong_value_is_one_sentence_that_names_who_returned_it(
+    caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    def wrong() -> Any:
+        return 42 if kind != "forgetful" else None
+
+    app = App()
+    app.get("/")(wrong if kind == "handler" else lambda: "fine")
+    if kind == "hook":
+        app.before_request(wrong)
+    elif kind == "after":
+        app.after_request(wrong)
+    elif kind in ("middleware", "forgetful"):
+
+        @app.middleware
+        async def wrong_middleware(request: Request, call_next: Any) -> Any:
+            return wrong()
+
+    elif kind == "error":
+        app.errorhandler(404)(wrong)
+    assert TestClient(app).get("/" if kind != "error" else "/none").status_code == 500
+    [record] = [record for record in caplog.records if record.name == "weebill"]
+    sentence = record.getMessage()
+    assert f"wrong{'_middleware' if kind in ('middleware', 'forgetful') else ''} (" in sentence
+    assert f"test_mistakes.py:{wrong.__code__.co_firstlineno}" in sentence or "wrong_middleware" in sentence
+    assert ("returned None" if kind == "forgetful" else "returned int") in sentence
+    assert record.exc_info is None
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("folder_exists", [False, True])
+def test_a_missing_template_or_folder_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, folder_exists: bool
+) -> None:
+    app = App()
+    app.root = tmp_path
+    app.templates.folder = tmp_path / "templates"
+    if folder_exists:
+        app.templates.folder.mkdir()
+    app.get("/")(lambda: render_template("page.html"))
+    assert TestClient(app).get("/").status_code == 500
+    [entry] = [record.getMessage() for record in caplog.records if record.name == "weebill"]
+    assert str(tmp_path / "templates") in entry
+    assert ("there is no template 'page.html'" if folder_exists else "does not exist") in entry
+
+
+def test_templates_belong_to_the_folder_of_the_file_that_makes_the_app() -> None:
+    here = Path(__file__).resolve().parent
+    assert App().templates.folder == App(__name__).templates.folder == here / "templates"
+    assert App("no-such-module").root == here
+
+
+def test_return_value_errors_are_type_errors_and_pattern_errors_value_errors() -> None:
+    assert issubclass(ReturnValueError, TypeError)
+    assert issubclass(SignatureError, TypeError)
+    assert issubclass(PatternError, ValueError)

@@ -1,0 +1,244 @@
+"""HTTP1Exchange: one request on an HTTP/1 connection, and the answer to it.
+
+The answer is a small state of its own:
+
+    NOTHING ── start() ──> STARTED ── write()* finish() ──> FINISHED
+        └────────────────── respond() ────────────────────────^
+
+How it is framed is decided once, where it begins (RFC 9112 section 6).
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import Protocol
+
+from ..errors import ClientDisconnected, ResponseError
+from ..exchange import BUFFERED, Exchange
+from ..headers import Fields
+from .content import Content, Use
+from .head import Head
+from .output import Output
+from .state import State
+from .wire import CONTINUE, LAST_CHUNK, ResponseHead, chunk, response_head
+
+__all__ = ["Channel", "HTTP1Exchange", "Phase"]
+
+
+class Phase(Enum):
+    """How far an answer has got."""
+
+    NOTHING = 1
+    STARTED = 2
+    FINISHED = 3
+
+
+class Channel(Protocol):
+    """What an exchange asks of its connection."""
+
+    output: Output
+    state: State
+    scheme: str
+    client: tuple[str, int] | None
+    server: tuple[str, int] | None
+
+    def is_last(self, exchange: HTTP1Exchange) -> bool:
+        """Whether the answer that begins now ends the connection."""
+
+    def resume_reading(self) -> None:
+        """Take more from the client, if it was to wait."""
+
+    def close(self) -> None:
+        """Close when what was written has been sent."""
+
+
+class HTTP1Exchange(Exchange):
+    """One request and its answer."""
+
+    __slots__ = (
+        "_bare",
+        "_channel",
+        "_chunked",
+        "_left",
+        "_output",
+        "began",
+        "content",
+        "expects_continue",
+        "intake",
+        "keep_alive",
+        "phase",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, channel: Channel, head: Head) -> None:
+        super().__init__(
+            head.method,
+            head.target,
+            head.fields,
+            head.http_version,
+            channel.scheme,
+            channel.client,
+            channel.server,
+            channel.state.stopping,
+        )
+        self._channel = channel
+        self._output = channel.output
+        self.keep_alive = head.keep_alive
+        self.expects_continue = False  # the client waits for 100 before it sends the content
+        self.intake = BUFFERED
+        self.content: Content | None = None  # None if there is none
+        self.phase = Phase.NOTHING
+        self.status = 0
+        self.sent = 0  # bytes of content
+        self.began = 0.0  # the loop's time, where the access log asks for it
+
+    @property
+    def started(self) -> bool:
+        return self.phase is not Phase.NOTHING
+
+    async def read(self) -> bytes:
+        content = self.content
+        if not self.intake.stream or content is None:
+            return self.body.read_piece()
+        while True:
+            if piece := content.get():
+                if not content.complete:
+                    self._channel.resume_reading()
+                return piece
+            if content.failure is not None:
+                raise content.failure
+            if content.complete or content.use is Use.DROP:
+                return b""
+            if self._output.lost:
+                raise ClientDisconnected
+            if self.expects_continue:
+                self._ask_for_content(content)
+            await self._output.wait()
+
+    def _ask_for_content(self, content: Content) -> None:
+        self.expects_continue = False
+        content.restart_pace(self._channel.state.now)
+        if not self.started:  # behind a final answer it would be the beginning of another
+            self._output.send(CONTINUE)
+
+    async def disconnected(self) -> None:
+        while self.phase is not Phase.FINISHED and not self._output.lost:
+            await self._output.wait()
+
+    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
+        head = response_head(status, fields)
+        length: int | None = len(content)
+        if status in (204, 304):  # RFC 9110 section 6.4.1 and 8.6
+            content, length = b"", head.length if status == 304 else None
+        elif self.method == "HEAD":
+            content, length = b"", length if head.length is None else head.length
+        elif status == 205:  # RFC 9110 section 15.3.6
+            content, length = b"", 0
+        elif head.length is not None and head.length != length:
+            raise ResponseError(f"Content-Length says {head.length}, but the content has {length} bytes")
+        framing = b"" if length is None else b"content-length: %d\r\n" % length
+        self._begin(status, head, framing, content)
+        self.sent = len(content)
+        self.phase = Phase.FINISHED
+        output = self._output
+        if output.waiters:
+            output.wake()
+        if output.paused:
+            await output.drain()
+
+    async def start(self, status: int, fields: Fields) -> None:
+        head = response_head(status, fields)
+        self._bare = self.method == "HEAD" or status in (204, 205, 304)
+        self._chunked = False
+        self._left = head.length
+        if status == 204 or (status == 304 and head.length is None):
+            framing = b""
+        elif status == 205:
+            framing = b"content-length: 0\r\n"
+        elif head.length is not None:
+            framing = b"content-length: %d\r\n" % head.length
+        elif self.http_version == "1.0":  # the end of the connection is the end of the content
+            self.keep_alive = False
+            framing = b""
+        else:
+            self._chunked = True
+            framing = b"transfer-encoding: chunked\r\n"
+        self._begin(status, head, framing, b"")
+        self.phase = Phase.STARTED
+
+    def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes) -> None:
+        """Send the head, and the content that is at hand, in one write."""
+        channel, output = self._channel, self._output
+        if self.phase is not Phase.NOTHING:
+            raise ResponseError("the answer has begun already")
+        if output.lost:
+            raise ClientDisconnected
+        if self.keep_alive:
+            if head.close or channel.is_last(self):
+                self.keep_alive = False
+                framing += b"connection: close\r\n"
+            elif self.http_version == "1.0":
+                framing += b"connection: keep-alive\r\n"
+        else:
+            framing += b"connection: close\r\n"
+        date = b"" if head.has_date else channel.state.date
+        data = b"".join((head.block, framing, date, b"\r\n", content))
+        output.written += len(data)  # PERF: send(), without a call
+        output.transport.write(data)
+        self.status = status
+
+    async def write(self, piece: bytes) -> None:
+        output = self._output
+        if self.phase is not Phase.STARTED:
+            raise ResponseError("content before the answer's start, or after its end")
+        if output.lost:
+            raise ClientDisconnected
+        if self._bare or not piece:
+            return
+        if self._left is not None:
+            if len(piece) > self._left:
+                raise ResponseError(f"{len(piece) - self._left} bytes more than Content-Length announced")
+            self._left -= len(piece)
+        self.sent += len(piece)
+        output.send(chunk(piece) if self._chunked else piece)
+        if output.paused:
+            await output.drain()
+
+    async def finish(self) -> None:
+        output = self._output
+        if self.phase is not Phase.STARTED:
+            raise ResponseError("the end of an answer that has not begun, or has ended")
+        if output.lost:
+            raise ClientDisconnected
+        if not self._bare:
+            if self._left:
+                raise ResponseError(f"{self._left} bytes fewer than Content-Length announced")
+            if self._chunked:
+                output.send(LAST_CHUNK)
+        self.phase = Phase.FINISHED
+        if output.waiters:
+            output.wake()
+
+    def abort(self) -> None:
+        if self.phase is not Phase.STARTED:  # nothing is half said
+            return
+        self.keep_alive = False
+        if self._chunked or self._left is not None:
+            self._channel.close()
+        else:  # only a reset tells the client that the content is not complete
+            self._output.transport.abort()
+
+    def log(self, access_log: logging.Logger, now: float) -> None:
+        """Write the access log's line about the answer."""
+        access_log.info(
+            '%s "%s %s HTTP/%s" %d %d %.1fms',
+            self.client[0] if self.client else "-",
+            self.method,
+            self.target,
+            self.http_version,
+            self.status,
+            self.sent,
+            (now - self.began) * 1000,
+        )

@@ -1,0 +1,65 @@
+"""The side of a connection that we write to, and what there is to wait for on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import ClientDisconnected
+
+__all__ = ["Output"]
+
+
+class Output:
+    """What is written to one client, and how far it has taken it. `now` is when the connection was made."""
+
+    __slots__ = ("_loop", "_progress", "_taken", "lost", "paused", "transport", "waiters", "written")
+
+    transport: asyncio.Transport  # from connection_made on
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        self._loop = loop
+        self.lost = False  # the client has gone
+        self.paused = False  # much of what was written waits for it
+        self.written = 0  # bytes given to the transport
+        self._taken = 0  # bytes of them that it had taken at the last look
+        self._progress = now  # when it last took some, or there was nothing to take
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def send(self, data: bytes) -> None:
+        """Write."""
+        self.written += len(data)
+        self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written. Raises ClientDisconnected."""
+        while self.paused and not self.lost:
+            await self.wait()
+        if self.lost:
+            raise ClientDisconnected
+
+    def look(self, now: float) -> float:
+        """How long the client has let everything lie, in seconds."""
+        unsent = self.transport.get_write_buffer_size()
+        taken = self.written - unsent
+        if not unsent or taken > self._taken:
+            self._progress = now
+        self._taken = taken
+        return now - self._progress
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether nothing was left at the last look."""
+        return self._taken == self.written
+
+    async def wait(self) -> None:
+        """Wait until something happens on the connection, be it what the caller waits for or not."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self.waiters.append(waiter)
+        await waiter
+
+    def wake(self) -> None:
+        """Something has happened."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
