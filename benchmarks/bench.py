@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -26,18 +26,21 @@ WEEBILL, REFERENCE = "Weebill", "Starlette on uvicorn"
 
 # -- what is measured
 
-UVICORN = "uvicorn {} --port {{port}} --loop uvloop --http httptools --no-access-log --log-level critical --no-server-header"
-GRANIAN = "granian rsgi_app:app --port {port} --interface rsgi --http 1 --no-ws --loop uvloop --no-log"
-GUNICORN = "gunicorn flask_app:app --bind 127.0.0.1:{port} --worker-class gthread --threads 8 --log-level critical"
+UVICORN = (
+    "python -m uvicorn {} --port {{port}} --loop uvloop --http httptools --no-server-header "
+    "--no-access-log --log-level critical"
+)
 SERVERS = {
-    WEEBILL: "weebill run weebill_app.py --port {port} --log-level critical",
+    WEEBILL: "python -m weebill run weebill_app.py --port {port} --log-level critical",
     REFERENCE: UVICORN.format("starlette_app:app"),
     "bare function on uvicorn": UVICORN.format("asgi_app:app"),
-    "bare function on Granian": GRANIAN,
-    "Flask on gunicorn": GUNICORN,
+    "bare function on Granian": "python -m granian rsgi_app:app --port {port} --interface rsgi --http 1 "
+    "--no-ws --loop uvloop --no-log",
+    "Flask on gunicorn": "python -m gunicorn flask_app:app --bind 127.0.0.1:{port} --worker-class gthread "
+    "--threads 8 --log-level critical",
 }
 QUICK = list(SERVERS)[:3]
-WITHOUT_DEF = ("bare function on uvicorn", "bare function on Granian")  # nothing there runs a `def` in a thread
+BARE = tuple(name for name in SERVERS if name.startswith("bare"))  # nothing there runs a `def` in a thread
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ def check_answers(name: str, server: Server, rows: Iterable[Row]) -> None:
         answer = content.decode() if text else json.loads(content)
         kind = "text/plain; charset=utf-8" if text else "application/json"
         if (status, content_type.lower(), answer) != (200, kind, row.answer):
-            raise SystemExit(f"scripts/bench: {name} answers {row.path} with {status} {content_type} {answer}")
+            raise SystemExit(
+                f"scripts/bench: {name} answers {row.path} with {status} {content_type} {answer}"
+            )
 
 
 def measure_loads(names: Sequence[str], rounds: int, seconds: int) -> tuple[Loads, dict[str, list[float]]]:
@@ -100,15 +105,14 @@ def measure_loads(names: Sequence[str], rounds: int, seconds: int) -> tuple[Load
     for number in range(rounds):
         for name in random.sample(names, len(names)):
             progress(f"round {number + 1} of {rounds}: {name}")
-            rows = [row for row in ROWS if row.path != "/def" or name not in WITHOUT_DEF]
+            rows = [row for row in ROWS if row.path != "/def" or name not in BARE]
             with Server(SERVERS[name].split()) as server:
                 server.first_answer()
                 check_answers(name, server, rows)
                 for row in random.sample(rows, len(rows)):
                     load(server, row.path, row.headers, 1)  # warms up
-                    loads.setdefault((name, row.name), []).append(
-                        load(server, row.path, row.headers, seconds)
-                    )
+                    measured = load(server, row.path, row.headers, seconds)
+                    loads.setdefault((name, row.name), []).append(measured)
                 memory.setdefault(name, []).append(server.memory())
     return loads, memory
 
@@ -116,19 +120,27 @@ def measure_loads(names: Sequence[str], rounds: int, seconds: int) -> tuple[Load
 def measure_interpreter(statement: str) -> float:
     """Seconds of a fresh process that runs one statement."""
     started = time.perf_counter()
-    subprocess.run(["taskset", "-c", str(SERVER_CORE), sys.executable, "-c", statement], check=True, cwd=PEERS)
+    subprocess.run(
+        ["taskset", "-c", str(SERVER_CORE), sys.executable, "-c", statement], check=True, cwd=PEERS
+    )
     return time.perf_counter() - started
 
 
-def measure_start() -> float:
+def measure_first_answer() -> float:
     with Server(SERVERS[WEEBILL].split()) as server:
         return server.first_answer()
 
 
-def medians(measures: Sequence[Callable[[], float]], rounds: int) -> list[float]:
-    """The median of each, taken in turns; the first round warms the file cache and does not count."""
-    found = [[measure() for measure in measures] for _ in range(rounds + 1)][1:]
-    return [median(column) for column in zip(*found, strict=True)]
+def measure_starts(rounds: int) -> list[float]:
+    """Median seconds of Python's start, of it with `import weebill`, and until the first answer.
+
+    They take turns; the first round warms the file cache and does not count.
+    """
+    found = [
+        (measure_interpreter("pass"), measure_interpreter("import weebill"), measure_first_answer())
+        for _ in range(rounds + 1)
+    ]
+    return [median(column) for column in zip(*found[1:], strict=True)]
 
 
 # -- telling
@@ -152,32 +164,31 @@ def tell_loads(names: Sequence[str], loads: Loads, memory: dict[str, list[float]
     def cpu(name: str, row: Row) -> str:
         if (name, row.name) not in loads:
             return ""
-        cost, reference = median_of(loads, name, row.name), median_of(loads, REFERENCE, row.name)
-        return f"{cost:5.1f} ({cost / reference:.2f})"
+        return f"{cpu_of(loads, name, row.name):5.1f} ({ratio(loads, name, row.name):.2f})"
 
     def rate(name: str, row: Row) -> str:
-        if (name, row.name) not in loads:
+        if not (found := loads.get((name, row.name))):
             return ""
-        found = loads[name, row.name]
         return f"{median(x.rate for x in found):6.0f}/s {median(x.p99 for x in found) / 1000:5.1f} ms"
 
     heads = [row.name for row in ROWS]
-    first = table(["CPU us (ratio)", *heads], [[n, *(cpu(n, row) for row in ROWS)] for n in names])
-    second = table(
-        ["rate and p99", *heads, "memory"],
-        [[n, *(rate(n, row) for row in ROWS), f"{median(memory[n]):.0f} MB"] for n in names],
-    )
-    return f"""Server CPU for each request, in microseconds (as a ratio to {REFERENCE}):
+    bills = [[name, *(cpu(name, row) for row in ROWS)] for name in names]
+    rates = [[name, *(rate(name, row) for row in ROWS), f"{median(memory[name]):.0f} MB"] for name in names]
+    return f"""CPU of the server for each request in microseconds (and as a ratio to {REFERENCE}):
 
-{first}
+{table(["", *heads], bills)}
 
 Requests a second and 99th percentile of latency at full load; resident memory afterwards:
 
-{second}"""
+{table(["", *heads, "memory"], rates)}"""
 
 
-def median_of(loads: Loads, name: str, row: str) -> float:
+def cpu_of(loads: Loads, name: str, row: str) -> float:
     return median(x.cpu for x in loads[name, row])
+
+
+def ratio(loads: Loads, name: str, row: str) -> float:
+    return cpu_of(loads, name, row) / cpu_of(loads, REFERENCE, row)
 
 
 def versions() -> str:
@@ -188,47 +199,61 @@ def versions() -> str:
     return f"{', '.join(programs)}, wrk {wrk.split()[1]}; {model[1] if model else platform.machine()}"
 
 
+# -- judging
+
+
+@dataclass(frozen=True)
+class Verdict:
+    text: str
+    found: float
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        return self.found <= self.limit
+
+    def __str__(self) -> str:
+        return (
+            f"- {'holds' if self.holds else 'MISSED'}: {self.text} {self.found:.2f}, limit {self.limit:.2f}"
+        )
+
+
+def judge(loads: Loads, imported: float, started: float) -> list[Verdict]:
+    return [
+        *(
+            Verdict(f"CPU of {row} as a ratio to {REFERENCE}", ratio(loads, WEEBILL, row), limit)
+            for row, limit in CPU_LIMITS.items()
+        ),
+        Verdict("seconds of `import weebill`", imported, IMPORT_LIMIT),
+        Verdict("seconds from `weebill run` to its first answer", started, START_LIMIT),
+    ]
+
+
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--quick"]):
         print("usage: scripts/bench [--quick]", file=sys.stderr)
         return 2
     quick = bool(arguments)
-    names, rounds, seconds = (QUICK, 1, 1) if quick else (list(SERVERS), 7, 3)
+    names, rounds, seconds, starts = (QUICK, 1, 1, 5) if quick else (list(SERVERS), 7, 2, 21)
     loads, memory = measure_loads(names, rounds, seconds)
     progress("starting processes")
-    turns = [lambda: measure_interpreter("pass"), lambda: measure_interpreter("import weebill"), measure_start]
-    bare, imported, started = medians(turns, 5 if quick else 21)
+    bare, imported, started = measure_starts(starts)
+    report = f"""{tell_loads(names, loads, memory)}
 
-    tables = tell_loads(names, loads, memory)
-    facts = f"""- `import weebill`: {(imported - bare) * 1000:.0f} ms, and {imported * 1000:.0f} ms with the start of the interpreter
-- `weebill run` to its first answer: {started * 1000:.0f} ms"""
-    print(f"\n{tables}\n\n{facts}\n")
+Medians of {starts} new processes:
+
+- `import weebill`: {(imported - bare) * 1000:.0f} ms, {imported * 1000:.0f} ms with the start of Python
+- `weebill run` until its first answer: {started * 1000:.0f} ms"""
+    print(f"\n{report}")
     if quick:
         return 0
-    verdicts = [
-        (f"{row}: at most {limit} of {REFERENCE}", median_of(loads, WEEBILL, row) / median_of(loads, REFERENCE, row), limit)
-        for row, limit in CPU_LIMITS.items()
-    ]
-    verdicts.append((f"import: at most {IMPORT_LIMIT} s", imported - bare, IMPORT_LIMIT))
-    verdicts.append((f"first answer: at most {START_LIMIT} s", started, START_LIMIT))
-    lines = [f"- {'holds' if found <= limit else 'MISSED'}: {text}, found {found:.3f}" for text, found, limit in verdicts]
-    judged = "\n".join(lines)
-    print(judged)
-    RESULTS.write_text(
-        f"""# Results
-
-Written by `scripts/bench` on {date.today()}: {rounds} rounds of {seconds} s, {CONNECTIONS} connections.
-{versions()}.
-
-{tables}
-
-{facts}
-
-{judged}
-""",
-        encoding="utf-8",
-    )
-    return 0 if all(found <= limit for _, found, limit in verdicts) else 1
+    verdicts = judge(loads, imported - bare, started)
+    judged = "\n".join(map(str, verdicts))
+    print(f"\n{judged}")
+    method = f"Medians of {rounds} rounds of {seconds} s with {CONNECTIONS} keep-alive connections"
+    head = f"Written by `scripts/bench` on {date.today()}. {method}.\n{versions()}."
+    RESULTS.write_text(f"# Results\n\n{head}\n\n{report}\n\n## Limits\n\n{judged}\n", encoding="utf-8")
+    return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
 if __name__ == "__main__":

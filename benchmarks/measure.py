@@ -81,7 +81,7 @@ class Server:
                 raise SystemExit(f"scripts/bench: {' '.join(self.command)} ended by itself")
             try:
                 self.get("/")
-            except ConnectionRefusedError:
+            except ConnectionError:
                 continue
             return time.perf_counter() - self.started
         raise SystemExit(f"scripts/bench: {' '.join(self.command)} did not answer within 20 s")

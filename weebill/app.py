@@ -189,18 +189,19 @@ class App(Router):
 
     def __intake__(self, exchange: Exchange) -> Intake:
         if exchange.refusal is None:
-            route, params, allowed = self._table.match(exchange.method, exchange.path)
-            if route is not None:
-                exchange.route = route
-                exchange.params = params
-                return route.intake
-            return self._miss(exchange, allowed)
+            found = self._table.match(exchange.method, exchange.path)
+            if found is None:
+                return self._miss(exchange)
+            route, exchange.params = found
+            exchange.route = route
+            return route.intake
         exchange.route = self._missing
         return UNWANTED
 
-    def _miss(self, exchange: Exchange, allowed: tuple[str, ...]) -> Intake:
+    def _miss(self, exchange: Exchange) -> Intake:
         """No route: a mount, an OPTIONS that comes by itself, or a refusal."""
         path = exchange.path
+        allowed = self._table.allowed(path)
         if not allowed:
             for prefix, application in self._mounts:
                 if path == prefix or path.startswith(prefix + "/"):
@@ -209,16 +210,15 @@ class App(Router):
                     exchange.route, exchange.params = self._mounted, {"mount": mount}
                     return intake
         if exchange.method == "OPTIONS" and (allowed or exchange.target == "*"):
-            exchange.route, exchange.params = self._options, {"allowed": ("OPTIONS", *allowed)}
+            exchange.route, exchange.params = self._options, {"allow": _allow(allowed)}
             return UNWANTED
         exchange.route = self._missing
         if allowed:
-            allow = ", ".join(sorted({"OPTIONS", *allowed}))
-            exchange.refusal = HTTPException(405, headers={"allow": allow})
+            exchange.refusal = HTTPException(405, headers={"allow": _allow(allowed)})
         else:
             exchange.refusal = HTTPException(404)
             other = path[:-1] if path.endswith("/") else path + "/"
-            if self.redirect_slashes and self._table.match(exchange.method, other).route is not None:
+            if self.redirect_slashes and self._table.match(exchange.method, other) is not None:
                 exchange.params = {"location": _other_spelling(exchange)}
         return UNWANTED
 
@@ -346,7 +346,11 @@ async def _raise_refusal(request: Request) -> Response:
 
 async def _answer_options(request: Request) -> Response:
     status = 200 if request.target == "*" else 204
-    return Response(b"", status, {"allow": ", ".join(sorted(request.params["allowed"]))})
+    return Response(b"", status, {"allow": request.params["allow"]})
+
+
+def _allow(methods: set[str]) -> str:
+    return ", ".join(sorted({"OPTIONS", *methods}))
 
 
 async def _answer_mounted(request: Request) -> Response:

@@ -115,7 +115,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         function = function.func
     if not inspect.isroutine(function):
         function = getattr(function, "__call__", function)  # noqa: B004
-    function = inspect.unwrap(function)
+    # As inspect.signature does: a wrapper with a signature of its own stands for itself.
+    function = inspect.unwrap(function, stop=lambda f: hasattr(f, "__signature__"))
     annotations = {k: v for k, v in getattr(function, "__annotations__", {}).items() if k != "return"}
     scope = getattr(function, "__globals__", {})
     return get_type_hints(SimpleNamespace(__annotations__=annotations), scope, include_extras=True)

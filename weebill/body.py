@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from typing import IO
+
+from .threads import run_file_io
 
 __all__ = ["NO_BODY", "Body"]
 
@@ -43,7 +44,7 @@ class Body:
     async def flush(self) -> None:
         """Write what has collected to the temporary file, in a thread for file I/O."""
         pieces, self._pieces, self._pending = self._pieces, [], 0
-        await asyncio.to_thread(self._write, pieces)
+        await run_file_io(self._write, pieces)
 
     def _write(self, pieces: list[bytes]) -> None:
         if self._file is None:

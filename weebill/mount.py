@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from .exchange import Application, Exchange, Intake
+from .headers import Fields
 from .responses import Response
 
 __all__ = ["Mount", "MountResponse"]
@@ -59,6 +60,28 @@ class MountResponse(Response):
         self.mount = mount
 
     async def send(self, exchange: Exchange) -> None:
-        """Let the mounted application answer."""
+        """Let the mounted application answer, and add the fields that the outer app has set."""
         self.mount.switch()
+        if self.raw_headers:
+            exchange = cast(Exchange, _WithFields(exchange, self.raw_headers))
         await self.mount.application.__exchange__(exchange)
+
+
+class _WithFields:
+    """An exchange whose answer gets some more fields; everything else is the exchange's own."""
+
+    def __init__(self, exchange: Exchange, fields: Fields) -> None:
+        object.__setattr__(self, "_exchange", exchange)
+        object.__setattr__(self, "_fields", fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._exchange, name, value)
+
+    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
+        await self._exchange.respond(status, [*fields, *self._fields], content)
+
+    async def start(self, status: int, fields: Fields) -> None:
+        await self._exchange.start(status, [*fields, *self._fields])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import mimetypes
 import os
@@ -18,7 +17,7 @@ import msgspec
 from .binding import describe
 from .errors import HTTPException, ReturnValueError
 from .headers import Fields, MutableHeaders, http_date
-from .threads import run_in_thread
+from .threads import run_file_io, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -254,7 +253,7 @@ class FileResponse(Response):
     async def send(self, exchange: Exchange) -> None:
         """Send the file, whole or, to HEAD, its head."""
         try:
-            file = await asyncio.to_thread(open, self.path, "rb")
+            file = await run_file_io(open, self.path, "rb")
         except OSError:
             raise HTTPException(404) from None
         try:
@@ -263,7 +262,7 @@ class FileResponse(Response):
             self.headers["last-modified"] = http_date(status.st_mtime)
             await exchange.start(self.status_code, self.raw_headers)
             left = 0 if exchange.method == "HEAD" else status.st_size
-            while left and (piece := await asyncio.to_thread(file.read, min(left, self.PIECE))):
+            while left and (piece := await run_file_io(file.read, min(left, self.PIECE))):
                 left -= len(piece)
                 await exchange.write(piece)
         finally:

@@ -26,7 +26,7 @@ from .exchange import ENCODED_SLASH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["CONVERTERS", "Converter", "Match", "Pattern", "RouteTable", "compile_pattern"]
+__all__ = ["CONVERTERS", "Converter", "Pattern", "RouteTable", "compile_pattern"]
 
 T = TypeVar("T")
 
@@ -158,14 +158,6 @@ def compile_pattern(text: str, default: str = "str") -> Pattern:
     return Pattern(text, re.compile("".join(regex), re.DOTALL), converters, tuple(names))
 
 
-class Match(NamedTuple, Generic[T]):
-    """What RouteTable.match found: the route, or, with None, the methods that the path would allow."""
-
-    route: T | None
-    params: dict[str, Any]
-    allowed: tuple[str, ...] = ()
-
-
 class RouteTable(Generic[T]):
     """The table from method and path to a route of any kind.
 
@@ -210,36 +202,32 @@ class RouteTable(Generic[T]):
             for entries in self._dynamic.values():
                 entries.append(entry)
 
-    def match(self, method: str, path: str) -> Match[T]:
-        """Find the route of a decoded path (see exchange.decode_path)."""
+    def match(self, method: str, path: str) -> tuple[T, dict[str, Any]] | None:
+        """The route of a decoded path (see exchange.decode_path) and the values of its parameters."""
         by_method = self._static.get(path)
         if by_method is not None:
             route = by_method.get(method)
             if route is None and method == "HEAD":
                 route = by_method.get("GET")
             if route is not None:
-                return Match(route, {})
+                return route, {}
         for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
             route = by_method.get(method)
             if route is not None and (params := pattern.match(path)) is not None:
                 if ENCODED_SLASH in path:
-                    params = {k: _with_slashes(v) for k, v in params.items()}
-                return Match(route, params)
-        if method == "HEAD":
-            found = self.match("GET", path)
-            if found.route is not None:
-                return found
-        return Match(None, {}, self._allowed(path))
+                    params = {name: _with_slashes(value) for name, value in params.items()}
+                return route, params
+        return self.match("GET", path) if method == "HEAD" else None
 
-    def _allowed(self, path: str) -> tuple[str, ...]:
-        """The methods that some route takes at this path, for Allow; worked out on a miss only."""
-        methods: set[str] = set(self._static.get(path, ()))
+    def allowed(self, path: str) -> set[str]:
+        """The methods that this path takes, for Allow; empty where it has no route at all."""
+        methods = set(self._static.get(path, ()))
         for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
             if pattern.match(path) is not None:
                 methods.update(by_method)
         if "GET" in methods:
             methods.add("HEAD")
-        return tuple(sorted(methods))
+        return methods
 
 
 def _with_slashes(value: Any) -> Any:

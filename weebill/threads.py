@@ -1,4 +1,4 @@
-"""The worker threads that `def` handlers run in.
+"""The worker threads that `def` handlers run in, and a few more for files.
 
 One pool for each event loop. Jobs go in through a SimpleQueue; results come back through a deque, and one
 wake-up of the loop delivers all that are ready by then. That costs a fifth of `run_in_executor`.
@@ -6,14 +6,20 @@ wake-up of the loop delivers all that are ready by then. That costs a fifth of `
     loop: run() ── SimpleQueue ──> thread: context.run(function)
       ^                                        │
       └── _deliver() <── deque of results <────┘   one call_soon_threadsafe per batch
+
+Files are read and written in threads of their own, so that no handler holds them up. Not in those of
+asyncio.to_thread: its executor takes nothing more once the main thread has come to its end, and a server in
+the background outlives that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -23,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-__all__ = ["WorkerThreads", "run_in_thread", "set_worker_threads"]
+__all__ = ["WorkerThreads", "run_file_io", "run_in_thread", "set_worker_threads"]
+
+FILE_THREADS = 8
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -32,17 +40,31 @@ Job = tuple["asyncio.Future[Any]", "Context", "Callable[..., Any]", tuple[Any, .
 
 
 class WorkerThreads:
-    """At most `size` threads, started as they are needed, and at most `queue` jobs waiting for one."""
+    """At most `size` threads, started as they are needed, and at most `queue` jobs waiting for one.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, size: int = 40, queue: int = 1000) -> None:
+    `files` is a second, smaller pool for file I/O.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, size: int = 40, queue: int = 1000, name: str = "worker"
+    ) -> None:
         self.loop = loop
         self.size = size
         self.queue = queue
+        self._name = name
+        self._files: WorkerThreads | None = None
         self.unfinished = 0  # jobs given and not yet delivered; only the loop's thread writes it
         self._threads = 0
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._wakened = False
+
+    @property
+    def files(self) -> WorkerThreads:
+        """The threads for file I/O. Their queue is as long as it gets: one job for each connection."""
+        if self._files is None:
+            self._files = WorkerThreads(self.loop, FILE_THREADS, sys.maxsize, "file")
+        return self._files
 
     @property
     def waiting(self) -> int:
@@ -64,15 +86,26 @@ class WorkerThreads:
         self._jobs.put((future, copy_context(), function, args))
         return future
 
+    def start_all(self) -> None:
+        """Start all threads now, those for files too: for a program whose main thread is going to end, after
+        which Python 3.12.0 and 3.12.1 start none."""
+        while self._threads < self.size:
+            self._start_thread()
+        if self._name != "file":
+            self.files.start_all()
+
     def stop(self) -> None:
         """Let the threads end once their queue is empty. They are daemons: none keeps the process alive."""
         for _ in range(self._threads):
             self._jobs.put(None)
         self._threads = 0
+        if self._files is not None:
+            self._files.stop()
 
     def _start_thread(self) -> None:
         self._threads += 1
-        threading.Thread(target=self._work, name=f"weebill-worker-{self._threads}", daemon=True).start()
+        name = f"weebill-{self._name}-{self._threads}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -123,12 +156,23 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
     Raises QueueFull when too many calls wait for a thread.
     """
+    pool = _pool()
+    if kwargs:
+        return pool.run(lambda: function(*args, **kwargs))
+    return pool.run(function, *args)
+
+
+def run_file_io(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+    """Call a function that reads or writes a file in a thread for that; await the result."""
+    return _pool().files.run(partial(function, *args, **kwargs))
+
+
+def _pool() -> WorkerThreads:
+    """The pool of the running loop."""
     pool: WorkerThreads | None = getattr(_local, "pool", None)
     loop = asyncio.get_running_loop()
     if pool is None or pool.loop is not loop:
         if pool is not None:
             pool.stop()
         pool = _local.pool = WorkerThreads(loop)
-    if kwargs:
-        return pool.run(lambda: function(*args, **kwargs))
-    return pool.run(function, *args)
+    return pool

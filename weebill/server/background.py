@@ -52,6 +52,10 @@ class BackgroundServer:
     def stop(self) -> None:
         """Stop gracefully and return when all has ended; from another thread, called again, at once."""
         self.begin_stop()
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when all has ended; in the server's own thread at once."""
         if threading.current_thread() is not self._thread:
             self._thread.join()
 

@@ -114,6 +114,7 @@ class HTTP1Connection(asyncio.Protocol):
         self.client = _address(transport, "peername")
         self.server = _address(transport, "sockname")
         self.state.add(self)
+        logger.debug("connection from %s", self.client)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.output.lost = True

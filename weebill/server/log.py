@@ -9,7 +9,13 @@ import sys
 __all__ = ["configure_logging"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_COLOURS = {
+    logging.DEBUG: "\x1b[2m",  # dim
+    logging.INFO: "\x1b[36m",  # cyan
+    logging.WARNING: "\x1b[33m",  # yellow
+    logging.ERROR: "\x1b[31m",  # red
+    logging.CRITICAL: "\x1b[31m",
+}
 
 
 class _Formatter(logging.Formatter):

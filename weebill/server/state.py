@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..exchange import Application
 from ..headers import Fields, http_date
@@ -69,6 +70,10 @@ class State:
         self.now = 0.0
         self._read = clock()
         self.tick()
+
+    def change(self, **options: Any) -> None:
+        """Change some of the settings from now on. From any thread: they are read each time they count."""
+        self.settings = dataclasses.replace(self.settings, **options)
 
     def add(self, connection: Connection) -> None:
         """A connection was made."""
