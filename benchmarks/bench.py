@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +41,6 @@ SERVERS = {
     "--threads 8 --log-level critical",
 }
 QUICK = list(SERVERS)[:3]
-BARE = tuple(name for name in SERVERS if name.startswith("bare"))  # nothing there runs a `def` in a thread
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ ROWS = [
     Row("JSON", "/json", BIRD, {}),
 ]
 
+
+def rows_of(name: str) -> list[Row]:
+    """What `name` is asked for; in a bare function nothing runs a `def` in a thread."""
+    return [row for row in ROWS if not (row.path == "/def" and name.startswith("bare"))]
+
+
 # -- what must hold
 
 CPU_LIMITS = {"plain GET": 0.5}  # times the CPU of Starlette on uvicorn, in the same run
@@ -82,7 +88,13 @@ START_LIMIT = 0.400  # seconds from starting `weebill run` to its first answer
 
 # -- measuring
 
-Loads = dict[tuple[str, str], list[Load]]
+
+@dataclass
+class Measured:
+    """What one server has shown, a value for each round."""
+
+    loads: dict[str, list[Load]] = field(default_factory=lambda: {row.name: [] for row in ROWS})
+    memory: list[float] = field(default_factory=list)
 
 
 def check_answers(name: str, server: Server, rows: Iterable[Row]) -> None:
@@ -98,23 +110,27 @@ def check_answers(name: str, server: Server, rows: Iterable[Row]) -> None:
             )
 
 
-def measure_loads(names: Sequence[str], rounds: int, seconds: int) -> tuple[Loads, dict[str, list[float]]]:
-    """Every server in every round, in random order, each time as a new process; and its memory at the end."""
-    loads: Loads = {}
-    memory: dict[str, list[float]] = {}
+def measure_loads(names: Sequence[str], rounds: int) -> dict[str, Measured]:
+    """In every round all servers start anew, and each kind of request goes to one after the other.
+
+    So what is compared is measured within seconds, for the speed of a machine wanders over minutes.
+    """
+    found = {name: Measured() for name in names}
     for number in range(rounds):
-        for name in random.sample(names, len(names)):
-            progress(f"round {number + 1} of {rounds}: {name}")
-            rows = [row for row in ROWS if row.path != "/def" or name not in BARE]
-            with Server(SERVERS[name].split()) as server:
+        progress(f"round {number + 1} of {rounds}")
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(Server(SERVERS[name].split())) for name in names}
+            for name, server in servers.items():
                 server.first_answer()
-                check_answers(name, server, rows)
-                for row in random.sample(rows, len(rows)):
-                    load(server, row.path, row.headers, 1)  # warms up
-                    measured = load(server, row.path, row.headers, seconds)
-                    loads.setdefault((name, row.name), []).append(measured)
-                memory.setdefault(name, []).append(server.memory())
-    return loads, memory
+                check_answers(name, server, rows_of(name))
+                load(server, "/", {}, 1)  # warms up
+            for row in random.sample(ROWS, len(ROWS)):
+                for name in random.sample(names, len(names)):
+                    if row in rows_of(name):
+                        found[name].loads[row.name].append(load(servers[name], row.path, row.headers, 1))
+            for name, server in servers.items():
+                found[name].memory.append(server.memory())
+    return found
 
 
 def measure_interpreter(statement: str) -> float:
@@ -160,35 +176,38 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def tell_loads(names: Sequence[str], loads: Loads, memory: dict[str, list[float]]) -> str:
-    def cpu(name: str, row: Row) -> str:
-        if (name, row.name) not in loads:
-            return ""
-        return f"{cpu_of(loads, name, row.name):5.1f} ({ratio(loads, name, row.name):.2f})"
-
-    def rate(name: str, row: Row) -> str:
-        if not (found := loads.get((name, row.name))):
-            return ""
-        return f"{median(x.rate for x in found):6.0f}/s {median(x.p99 for x in found) / 1000:5.1f} ms"
-
+def tell_loads(found: dict[str, Measured]) -> str:
     heads = [row.name for row in ROWS]
-    bills = [[name, *(cpu(name, row) for row in ROWS)] for name in names]
-    rates = [[name, *(rate(name, row) for row in ROWS), f"{median(memory[name]):.0f} MB"] for name in names]
+    costs = [[name, *(tell_cost(found, name, head) for head in heads)] for name in found]
+    rates = [
+        [name, *(tell_rate(measured.loads[head]) for head in heads), f"{median(measured.memory):.0f} MB"]
+        for name, measured in found.items()
+    ]
     return f"""CPU of the server for each request in microseconds (and as a ratio to {REFERENCE}):
 
-{table(["", *heads], bills)}
+{table(["", *heads], costs)}
 
 Requests a second and 99th percentile of latency at full load; resident memory afterwards:
 
 {table(["", *heads, "memory"], rates)}"""
 
 
-def cpu_of(loads: Loads, name: str, row: str) -> float:
-    return median(x.cpu for x in loads[name, row])
+def tell_cost(found: dict[str, Measured], name: str, row: str) -> str:
+    if not (loads := found[name].loads[row]):
+        return ""
+    return f"{median(load.cpu for load in loads):5.1f} ({ratio(found, name, row):.2f})"
 
 
-def ratio(loads: Loads, name: str, row: str) -> float:
-    return cpu_of(loads, name, row) / cpu_of(loads, REFERENCE, row)
+def tell_rate(loads: list[Load]) -> str:
+    if not loads:
+        return ""
+    return f"{median(load.rate for load in loads):6.0f}/s {median(load.p99 for load in loads) / 1000:5.1f} ms"
+
+
+def ratio(found: dict[str, Measured], name: str, row: str) -> float:
+    """The median over the rounds of the ratio of the costs in one round."""
+    pairs = zip(found[name].loads[row], found[REFERENCE].loads[row], strict=True)
+    return median(own.cpu / reference.cpu for own, reference in pairs)
 
 
 def versions() -> str:
@@ -218,10 +237,10 @@ class Verdict:
         )
 
 
-def judge(loads: Loads, imported: float, started: float) -> list[Verdict]:
+def judge(found: dict[str, Measured], imported: float, started: float) -> list[Verdict]:
     return [
         *(
-            Verdict(f"CPU of {row} as a ratio to {REFERENCE}", ratio(loads, WEEBILL, row), limit)
+            Verdict(f"CPU of {row} as a ratio to {REFERENCE}", ratio(found, WEEBILL, row), limit)
             for row, limit in CPU_LIMITS.items()
         ),
         Verdict("seconds of `import weebill`", imported, IMPORT_LIMIT),
@@ -234,11 +253,11 @@ def main(arguments: list[str]) -> int:
         print("usage: scripts/bench [--quick]", file=sys.stderr)
         return 2
     quick = bool(arguments)
-    names, rounds, seconds, starts = (QUICK, 1, 1, 5) if quick else (list(SERVERS), 7, 2, 21)
-    loads, memory = measure_loads(names, rounds, seconds)
+    names, rounds, starts = (QUICK, 1, 5) if quick else (list(SERVERS), 15, 21)
+    found = measure_loads(names, rounds)
     progress("starting processes")
     bare, imported, started = measure_starts(starts)
-    report = f"""{tell_loads(names, loads, memory)}
+    report = f"""{tell_loads(found)}
 
 Medians of {starts} new processes:
 
@@ -247,10 +266,10 @@ Medians of {starts} new processes:
     print(f"\n{report}")
     if quick:
         return 0
-    verdicts = judge(loads, imported - bare, started)
+    verdicts = judge(found, imported - bare, started)
     judged = "\n".join(map(str, verdicts))
     print(f"\n{judged}")
-    method = f"Medians of {rounds} rounds of {seconds} s with {CONNECTIONS} keep-alive connections"
+    method = f"Medians of {rounds} rounds with {CONNECTIONS} keep-alive connections"
     head = f"Written by `scripts/bench` on {date.today()}. {method}.\n{versions()}."
     RESULTS.write_text(f"# Results\n\n{head}\n\n{report}\n\n## Limits\n\n{judged}\n", encoding="utf-8")
     return 0 if all(verdict.holds for verdict in verdicts) else 1

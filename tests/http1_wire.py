@@ -286,7 +286,9 @@ def judge(sent: bytes, methods: tuple[str, ...] = (), ended: bool = False) -> li
     return answers
 
 
-async def talk(request: bytes, way: str, parser: str, app: Application | None = None, **settings: Any) -> Wire:
+async def talk(
+    request: bytes, way: str, parser: str, app: Application | None = None, **settings: Any
+) -> Wire:
     """Send `request` this way to a new connection, and let it be answered."""
     wire = Wire(app, parser, **settings)
     if way == "byte by byte":

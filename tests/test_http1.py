@@ -25,7 +25,9 @@ BROWSER = (
 )
 
 
-def seen(target: str = "/", method: str = "GET", version: str = "1.1", content: bytes = b"") -> dict[str, Any]:
+def seen(
+    target: str = "/", method: str = "GET", version: str = "1.1", content: bytes = b""
+) -> dict[str, Any]:
     return {"method": method, "target": target, "http_version": version, "content": content}
 
 
@@ -33,6 +35,7 @@ def post(fields: bytes, content: bytes = b"", version: bytes = b"1.1") -> bytes:
     return b"POST / HTTP/" + version + b"\r\n" + HOST + fields + b"\r\n" + content
 
 
+PRINTABLE = bytes(range(0x21, 0x7F)).translate(None, b"#%")  # a fragment, an escape
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 # name: (request, what the application sees)
@@ -56,8 +59,8 @@ TAKEN: dict[str, tuple[bytes, dict[str, Any]]] = {
     "the absolute form without a path": (b"GET HTTP://b?c HTTP/1.1\r\n" + HOST + b"\r\n", seen("/?c")),
     "two slashes": (b"GET //b/c HTTP/1.1\r\n" + HOST + b"\r\n", seen("//b/c")),
     "every byte that a target may hold": (
-        b"GET /" + bytes(set(range(0x21, 0x7F)) - {0x23}) + b" HTTP/1.1\r\n" + HOST + b"\r\n",
-        seen("/" + "".join(map(chr, sorted(set(range(0x21, 0x7F)) - {0x23})))),
+        b"GET /" + PRINTABLE + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        seen("/" + PRINTABLE.decode()),
     ),
     "an upgrade that nobody wants": (
         b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
@@ -98,7 +101,7 @@ TAKEN: dict[str, tuple[bytes, dict[str, Any]]] = {
     "no chunk but the last": (post(CHUNKED, b"0\r\n\r\n"), seen(method="POST")),
     "a last chunk of many zeros": (post(CHUNKED, b"0000\r\n\r\n"), seen(method="POST")),
     "chunk extensions, which are passed over": (
-        post(CHUNKED, b'1;a;b=c ; d = "e;\\"f\r"\r\nx\r\n0;g\r\n\r\n'.replace(b"\r\"", b'"')),
+        post(CHUNKED, b'1;a;b=c ; d = "e;\\"f\r"\r\nx\r\n0;g\r\n\r\n'.replace(b'\r"', b'"')),
         seen(method="POST", content=b"x"),
     ),
     "trailers, which are passed over": (
@@ -153,7 +156,10 @@ FIELDS: dict[str, tuple[bytes, list[tuple[bytes, bytes]]]] = {
     "an empty value": (b"a:\r\nb: \r\nc: \t \r\n", [(b"a", b""), (b"b", b""), (b"c", b"")]),
     "bytes beyond ASCII": (b"a: caf\xe9 \xff\x80\r\n", [(b"a", b"caf\xe9 \xff\x80")]),
     "every byte of a token in a name": (b"!#$%&'*+-.^_`|~09Az: 1\r\n", [(b"!#$%&'*+-.^_`|~09Az", b"1")]),
-    "the same name twice, in order": (b"a: 1\r\nb: 2\r\nA: 3\r\n", [(b"a", b"1"), (b"b", b"2"), (b"A", b"3")]),
+    "the same name twice, in order": (
+        b"a: 1\r\nb: 2\r\nA: 3\r\n",
+        [(b"a", b"1"), (b"b", b"2"), (b"A", b"3")],
+    ),
     "colons in a value": (b"a: b:c: d\r\n", [(b"a", b"b:c: d")]),
     "lists of connection options": (
         b"Connection: keep-alive, x\r\nProxy-Connection: close\r\n",
@@ -163,7 +169,9 @@ FIELDS: dict[str, tuple[bytes, list[tuple[bytes, bytes]]]] = {
 
 
 @pytest.mark.parametrize("case", FIELDS)
-def test_fields_are_handed_over_without_the_blanks_around_their_values(case: str, parser: str, way: str) -> None:
+def test_fields_are_handed_over_without_the_blanks_around_their_values(
+    case: str, parser: str, way: str
+) -> None:
     lines, expected = FIELDS[case]
 
     async def main() -> None:
@@ -246,8 +254,32 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     **{
         f"the Host {host!r}": (get(b"GET / HTTP/1.1", b"Host: " + host + b"\r\n"), 400)
         for host in (
-            *(b"", b" ", b"a b", b"a, b", b"a,b", b"user@a", b"a/b", b"a?b", b"a#b", b"http://a", b"a:b", b"a:-1"),
-            *(b"a:123456", b"a:65536", b"a:80:80", b"[::1", b"::1", b"[1:2]", b"[:::]", b"[g::]", b"[]", b"a\\b"),
+            *(
+                b"",
+                b" ",
+                b"a b",
+                b"a, b",
+                b"a,b",
+                b"user@a",
+                b"a/b",
+                b"a?b",
+                b"a#b",
+                b"http://a",
+                b"a:b",
+                b"a:-1",
+            ),
+            *(
+                b"a:123456",
+                b"a:65536",
+                b"a:80:80",
+                b"[::1",
+                b"::1",
+                b"[1:2]",
+                b"[:::]",
+                b"[g::]",
+                b"[]",
+                b"a\\b",
+            ),
             *(b"a\xe9", b'"a"', b"<a>", b"a%zz", b"a%2", b":80", b"a\tb"),
         )
     },
@@ -278,14 +310,31 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     },
     "a Content-Length twice": (post(b"Content-Length: 3\r\nContent-Length: 3\r\n", b"abc"), 400),
     "two Content-Lengths": (post(b"Content-Length: 3\r\ncontent-length: 4\r\n", b"abcd"), 400),
-    "a Content-Length beside Transfer-Encoding": (post(CHUNKED + b"Content-Length: 5\r\n", b"0\r\n\r\n"), 400),
-    "Transfer-Encoding beside a Content-Length": (post(b"Content-Length: 5\r\n" + CHUNKED, b"0\r\n\r\n"), 400),
+    "a Content-Length beside Transfer-Encoding": (
+        post(CHUNKED + b"Content-Length: 5\r\n", b"0\r\n\r\n"),
+        400,
+    ),
+    "Transfer-Encoding beside a Content-Length": (
+        post(b"Content-Length: 5\r\n" + CHUNKED, b"0\r\n\r\n"),
+        400,
+    ),
     "chunked under HTTP/1.0": (post(CHUNKED, b"0\r\n\r\n", b"1.0"), 400),
     "chunked twice": (post(CHUNKED + CHUNKED, b"0\r\n\r\n"), 400),
     **{
-        f"the Transfer-Encoding {value!r}": (post(b"Transfer-Encoding: " + value + b"\r\n", b"0\r\n\r\n"), 400)
+        f"the Transfer-Encoding {value!r}": (
+            post(b"Transfer-Encoding: " + value + b"\r\n", b"0\r\n\r\n"),
+            400,
+        )
         for value in (
-            *(b"", b"gzip", b"identity", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"xchunked"),
+            *(
+                b"",
+                b"gzip",
+                b"identity",
+                b"gzip, chunked",
+                b"chunked, gzip",
+                b"chunked, chunked",
+                b"xchunked",
+            ),
             *(b"chunked,", b", chunked", b"chunked;a=b", b'"chunked"', b"chunked chunked", b"\x0bchunked"),
         )
     },
@@ -302,7 +351,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
             *(b"0\r\nX: \0\r\n\r\n", b"0\r\nX: y\nZ: z\r\n\r\n", b"0\r\n X: y\r\n\r\n"),
         )
     },
-    "a chunk extension of more than 256 bytes": (post(CHUNKED, b"1;" + b"a" * 300 + b"\r\nx\r\n0\r\n\r\n"), 400),
+    "a chunk extension of more than 256 bytes": (
+        post(CHUNKED, b"1;" + b"a" * 300 + b"\r\nx\r\n0\r\n\r\n"),
+        400,
+    ),
     "trailers of more than 8 KiB": (post(CHUNKED, b"0\r\n" + b"a: b\r\n" * 1500 + b"\r\n"), 431),
     "a trailer of more than 8 KiB": (post(CHUNKED, b"0\r\na: " + b"b" * 8300 + b"\r\n\r\n"), 431),
     # sizes
@@ -345,7 +397,9 @@ def test_a_bad_request_gets_its_status_and_one_log_line_and_nobody_else_sees_it(
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("case", ["GET / HTTP/0.9", "GET / HTTP/1.1\nHost: a\n", "POST / HTTP/1.1\r\nHost: a\n\n"])
+@pytest.mark.parametrize(
+    "case", ["GET / HTTP/0.9", "GET / HTTP/1.1\nHost: a\n", "POST / HTTP/1.1\r\nHost: a\n\n"]
+)
 def test_a_head_that_can_only_be_bad_is_not_waited_for(case: str, parser: str, way: str) -> None:
     async def main() -> None:
         head = case.encode() + (b"" if "\n" in case else b"\r\n\r\n")

@@ -47,7 +47,9 @@ class CompressionMiddleware:
         self.minimum_size = minimum_size
         self.level = level
 
-    async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def __call__(
+        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         response = await call_next(request)
         if not self._is_worth_it(response):
             return response

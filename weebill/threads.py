@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-__all__ = ["WorkerThreads", "run_file_io", "run_in_thread", "set_worker_threads"]
+__all__ = ["WorkerThreads", "run_file_io", "run_in_thread", "set_worker_threads", "worker_threads"]
 
 FILE_THREADS = 8
 
@@ -156,7 +156,7 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
     Raises QueueFull when too many calls wait for a thread.
     """
-    pool = _pool()
+    pool = worker_threads()
     if kwargs:
         return pool.run(lambda: function(*args, **kwargs))
     return pool.run(function, *args)
@@ -164,10 +164,10 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 def run_file_io(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
     """Call a function that reads or writes a file in a thread for that; await the result."""
-    return _pool().files.run(partial(function, *args, **kwargs))
+    return worker_threads().files.run(partial(function, *args, **kwargs))
 
 
-def _pool() -> WorkerThreads:
+def worker_threads() -> WorkerThreads:
     """The pool of the running loop."""
     pool: WorkerThreads | None = getattr(_local, "pool", None)
     loop = asyncio.get_running_loop()

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..binding import describe, is_async
-from ..errors import SignatureError
+from ..errors import PatternError, SignatureError
 from ..requests import Request
 from ..responses import PlainTextResponse, Response
+from ..routing import compile_pattern
 
-__all__ = ["check_call", "plain_text", "stand_in", "text_of"]
+__all__ = ["check_call", "names_in", "plain_text", "stand_in", "text_of", "with_text_as"]
 
 _OF_THE_REQUEST = inspect.Signature([inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
 
 
-def check_call(function: Callable[..., Any], path: str, call: str, count: int, names: Iterable[str]) -> None:
-    """Make sure that `function` can be called with `count` arguments by position and with `names`.
-
-    `path` and `call` show in the SignatureError where it is used and how. A coroutine function is refused.
-    """
+def check_call(
+    function: Callable[..., Any], path: str, positional: Sequence[str], named: Iterable[str]
+) -> None:
+    """Make sure that `function` can be called with these arguments. Raises SignatureError that names it and
+    `path`; a coroutine function is refused too."""
     if is_async(function):
-        raise SignatureError(f"{describe(function)} of {path} is async; write it with def, or for weebill.App")
+        raise SignatureError(f"{describe(function)} of {path} is async; write it with def")
     try:
-        inspect.signature(function).bind(*range(count), **dict.fromkeys(names))
+        inspect.signature(function).bind(*positional, **dict.fromkeys(named))
     except TypeError as error:
-        raise SignatureError(f"{describe(function)} of {path} is called as {call}, but: {error}") from None
+        call = ", ".join((*positional, *(f"{name}=..." for name in named)))
+        raise SignatureError(f"{describe(function)} of {path} is called with ({call}): {error}") from None
+
+
+def names_in(pattern: str, function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters of `pattern`, the path of `function`. Raises PatternError."""
+    try:
+        return list(compile_pattern(pattern).converters)
+    except PatternError as error:
+        raise PatternError(f"{error}; it is the path of {describe(function)}") from None
 
 
 def stand_in(function: Callable[..., Any], answer: Callable[[Request], Response]) -> Callable[..., Response]:
     """`answer`, to be registered as a handler in the place of `function`, whose name it bears in the log."""
 
-    def handler(request: Any) -> Response:
+    def handler(request: Request) -> Response:
         return answer(request)
 
     handler.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -48,3 +58,12 @@ def text_of(content: bytes) -> str:
 def plain_text(text: str) -> Response:
     """Text as an answer, with the bytes of `text_of` again."""
     return PlainTextResponse(text.encode("utf-8", "surrogateescape"))
+
+
+def with_text_as(kind: Callable[[str], Response], value: Any) -> Any:
+    """What a handler returned, with text, alone or first of a tuple, made an answer of this kind."""
+    if isinstance(value, str):
+        return kind(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return (kind(value[0]), *value[1:])
+    return value

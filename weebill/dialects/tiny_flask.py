@@ -12,15 +12,10 @@ do is there too, and `weebill run` takes it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import requests, responses
@@ -30,13 +25,11 @@ from ..compression import CompressionMiddleware
 from ..errors import HTTPException, StartError
 from ..exchange import Exchange, Intake
 from ..headers import MutableHeaders
-from ..routing import compile_pattern
-from ..settings import load
-from ..threads import WorkerThreads
-from .common import check_call, plain_text, stand_in, text_of
+from ..settings import Settings, load
+from .common import check_call, names_in, plain_text, stand_in, text_of
 
 if TYPE_CHECKING:
-    from ..server.background import BackgroundServer
+    from ..server.resident import ResidentServer
 
 __all__ = ["HTTPServer", "Request", "Response"]
 
@@ -44,9 +37,11 @@ logger = logging.getLogger("weebill")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DEFAULTS = {"host": "localhost", "idle_timeout": 120.0, "access_log": True, "log_level": "debug"}
+
 
 class Request:
-    """What a handler sees. `headers` has names in lower case; `target` is path and query as they were sent."""
+    """What a handler sees: `target` is path and query as sent, the names in `headers` are in lower case."""
 
     def __init__(self, request: requests.Request) -> None:
         self.method = request.method
@@ -68,9 +63,7 @@ class Response:
     The server itself says the version, the standard reason of the status, and Content-Length.
     """
 
-    def __init__(
-        self, version: str = "HTTP/1.1", status_code: int | str = "200", reason: str = "OK"
-    ) -> None:
+    def __init__(self, version: str = "HTTP/1.1", status_code: int | str = "200", reason: str = "OK") -> None:
         self.version = version
         self.status_code = status_code
         self.reason = reason
@@ -96,29 +89,25 @@ class Response:
 
 class HTTPServer(App):
     """Listens on localhost, port `port`, from the constructor on, until `q` and Enter, SIGINT, SIGTERM or
-    `stop_server()`; so long the process stays alive. Port 0 takes a free one. Ends the process with exit
-    code 3 and one sentence when it cannot listen. Options that are not said here come from the environment.
+    `stop_server()`; so long the process stays alive. Port 0 takes a free one. Other options come from the
+    environment. Ends the process with exit code 3 and one sentence when it cannot listen.
     """
 
     def __init__(self, port: int) -> None:
         super().__init__(sys._getframe(1).f_globals.get("__name__"))
         self.middleware(CompressionMiddleware())
-        self._client_time_out = 120.0
-        self._server = _listen(self, port)
-        self._stopping = False
-        if self._server is not None:
-            self.client_time_out = self._server.worker.settings.idle_timeout
-            self.on_shutdown(self._ended)
-            _keep(self)
+        settings = load({"port": port}, defaults=DEFAULTS)
+        self._client_time_out = settings.idle_timeout
+        self._server = _listen(self, settings)
 
     @property
     def port(self) -> int | None:
-        """Where it listens; None while somebody else serves it (`weebill run`)."""
+        """Where it listens; None while the program is only imported, by `weebill run`."""
         return self._server.port if self._server is not None else None
 
     @property
     def client_time_out(self) -> float:
-        """Seconds after which an idle connection is closed; a change holds at once. 120 by default."""
+        """Seconds after which an idle connection is closed, 120 by default. A change holds at once."""
         return self._client_time_out
 
     @client_time_out.setter
@@ -135,12 +124,10 @@ class HTTPServer(App):
         register = super().route(path, methods, **options)
 
         def decorate(function: F) -> F:
-            names = compile_pattern(path).converters
-            call = f"f({', '.join(('request', *(f'{name}=...' for name in names)))})"
-            check_call(function, path, call, 1, names)
+            check_call(function, path, ("request",), names_in(path, function))
 
             def answer(request: requests.Request) -> responses.Response:
-                return _answer(function(Request(request), **request.params), function)
+                return _to_response(function(Request(request), **request.params), function)
 
             register(stand_in(function, answer))
             return function
@@ -152,9 +139,50 @@ class HTTPServer(App):
         return is among the answers that are awaited."""
         if self._server is None:
             return
-        if not self._stopping:
-            self._begin_stop()
+        if not self._server.stopping:
+            self._server.begin_stop()
         request = requests.current_request.get(None)
         if request is None or request.app is not self:
             self._server.wait()
-```
+
+    def __intake__(self, exchange: Exchange) -> Intake:
+        if exchange.path != "*":
+            exchange.path = f"/{exchange.path.strip('/')}"
+        return super().__intake__(exchange)
+
+
+def _to_response(value: object, function: Callable[..., Any]) -> responses.Response:
+    if isinstance(value, str):
+        return plain_text(value)
+    if not isinstance(value, Response):
+        raise _useless(f"returned {type(value).__name__}, neither str nor Response", function)
+    body = value.body
+    if not isinstance(body, str | bytes):
+        raise _useless(f"returned a Response whose body is {type(body).__name__}, not str or bytes", function)
+    answer = plain_text(body) if isinstance(body, str) else responses.Response(body)
+    answer.status_code = int(value.status_code)
+    if "content-type" in value.headers:
+        answer.raw_headers.clear()
+    answer.raw_headers += [field for field in value.headers.raw if field[0].lower() != b"content-length"]
+    return answer
+
+
+def _useless(what: str, function: Callable[..., Any]) -> HTTPException:
+    logger.error("%s %s", describe(function), what)
+    return HTTPException(500, f"The handler {what}.")
+
+
+def _listen(app: App, settings: Settings) -> ResidentServer | None:
+    """Begin to serve, unless the command line imports the program to serve it itself."""
+    from ..server import worker
+    from ..server.resident import ResidentServer
+
+    if worker.importing:
+        return None
+    server = ResidentServer(app, settings)
+    try:
+        server.start()
+    except StartError as error:
+        print(f"weebill: {error}", file=sys.stderr)
+        raise SystemExit(3) from None
+    return server

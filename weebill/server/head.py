@@ -35,12 +35,14 @@ class Head(NamedTuple):
 # RFC 9112 section 3. Single spaces, and no control or byte beyond ASCII in the target. A method longer than
 # 64 bytes is nobody's. HTTP/1.2 to 1.9 would be served as 1.1 (RFC 9110 section 6.2).
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
-_OTHER_VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n")
+_OTHER_VERSION = re.compile(_REQUEST_LINE.pattern.replace(rb"1\.", rb"[02-9]\."))
 
 # The fields that mean something to the connection, by their spelling; others are remembered as plain.
 # PERF: one look-up for each field instead of lower() and a comparison.
-_FRAMING = (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect")
+_HOST_FIELD = b"host"
+_FRAMING = (_HOST_FIELD, b"content-length", b"transfer-encoding", b"connection", b"expect")
 _roles: dict[bytes, bytes] = {}
+_new = tuple.__new__  # PERF: a named tuple without its own constructor, three times as fast
 _MAX_SPELLINGS = 2000
 
 # RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
@@ -54,7 +56,7 @@ _good_hosts: set[bytes] = set()
 
 def _role(name: bytes) -> bytes:
     lower = name.lower()
-    role = lower if lower in _FRAMING else b""
+    role = _FRAMING[_FRAMING.index(lower)] if lower in _FRAMING else b""  # the same object each time
     if len(_roles) < _MAX_SPELLINGS:
         _roles[name] = role
     return role
@@ -75,9 +77,9 @@ def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
     longest = settings.max_request_line
     line = data.find(b"\r\n", start, min(end, start + longest + 2))
     if line < 0:
-        if end - start > longest:
+        if end - start > longest + 1:  # its CR may have come without its LF
             raise TargetTooLong(longest)
-    elif end - line > settings.max_fields_size + 4:
+    elif end - line - len("\r\n\r\n\r\n") > settings.max_fields_size:
         raise FieldsTooLarge(f"longer than {settings.max_fields_size} bytes")
 
 
@@ -92,26 +94,29 @@ def read_head(block: bytes, parser: Parser) -> Head:
     method, target, minor = line.groups()
     http_version = "1.0" if minor == b"0" else "1.1"
     fields = parser.fields(block[line.end() :])
+    host: bytes | None = None
     framing: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         role = _roles.get(name)
         if role is None:
             role = _role(name)
         if role:
-            framing.setdefault(role, []).append(value)
-    hosts = framing.pop(b"host", [])
-    if len(hosts) != 1 or hosts[0] not in _good_hosts:  # PERF: the usual host was seen before
-        _check_hosts(hosts, http_version)
+            if role is _HOST_FIELD and host is None:
+                host = value
+            else:
+                framing.setdefault(role, []).append(value)
+    if host not in _good_hosts or _HOST_FIELD in framing:  # PERF: the usual host was seen before
+        _check_hosts(host, framing.get(_HOST_FIELD), http_version)
     text = target.decode("ascii")
     if text[0] != "/":
         text, fields = _other_form(method, text, fields)
     if "#" in text:
         raise ProtocolError(400, "The target has a fragment.")
     if not framing:
-        return Head(method.decode("ascii"), text, http_version, fields, 0, http_version != "1.0", "")
+        return _new(Head, (method.decode("ascii"), text, http_version, fields, 0, http_version != "1.0", ""))
     length = _length(framing.get(b"content-length"), framing.get(b"transfer-encoding"), http_version)
-    keep_alive = _persists(framing.get(b"connection", []), http_version)
-    expectation = b", ".join(sorted(_items(framing.get(b"expect", ())))).decode("latin-1")
+    keep_alive = _persists(framing.get(b"connection"), http_version)
+    expectation = _expectation(framing[b"expect"]) if b"expect" in framing else ""
     return Head(method.decode("ascii"), text, http_version, fields, length, keep_alive, expectation)
 
 
@@ -134,12 +139,14 @@ def _length(lengths: list[bytes] | None, codings: list[bytes] | None, http_versi
     return int(lengths[0])
 
 
-def _check_hosts(hosts: list[bytes], http_version: str) -> None:
+def _check_hosts(host: bytes | None, more: list[bytes] | None, http_version: str) -> None:
     """RFC 9112 section 3.2: exactly one, and well-formed, so that nobody ever builds a URL of a bad one."""
-    if len(hosts) == 1:
-        _check_host(hosts[0])
-    elif hosts or http_version != "1.0":
-        raise ProtocolError(400, "Host comes twice." if hosts else "Host is missing.")
+    if more:
+        raise ProtocolError(400, "Host comes twice.")
+    if host is not None:
+        _check_host(host)
+    elif http_version != "1.0":
+        raise ProtocolError(400, "Host is missing.")
 
 
 def _check_host(host: bytes) -> None:
@@ -160,12 +167,20 @@ def _is_ipv6(address: bytes) -> bool:
     return True
 
 
-def _persists(connection: list[bytes], http_version: str) -> bool:
+def _persists(connection: list[bytes] | None, http_version: str) -> bool:
     """RFC 9112 section 9.3."""
+    if connection is None:
+        return http_version != "1.0"
+    if len(connection) == 1 and connection[0] == b"keep-alive":  # PERF: what browsers send
+        return True
     options = _items(connection)
     if b"close" in options:
         return False
     return http_version != "1.0" or b"keep-alive" in options
+
+
+def _expectation(lines: list[bytes]) -> str:
+    return b", ".join(sorted(_items(lines))).decode("latin-1")
 
 
 def _items(lines: Iterable[bytes]) -> set[bytes]:

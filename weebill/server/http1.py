@@ -365,10 +365,13 @@ class HTTP1Connection(asyncio.Protocol):
             await self.state.application.__exchange__(exchange)
         except ClientDisconnected:
             pass
-        except Exception:
-            logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
-        finally:
+        except asyncio.CancelledError:
+            exchange.keep_alive = False  # the loop may be about to end: begin nothing more
             self._answered(exchange)
+            raise
+        except (Exception, SystemExit):  # no request ends the server
+            logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
+        self._answered(exchange)
 
     def _answered(self, exchange: HTTP1Exchange) -> None:
         """The application has done with a request: go on to the next, or end."""
@@ -389,12 +392,15 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._eof:
             self._linger()
         else:
-            cast(Content, self._content).drop()
             self.resume_reading()
 
     def _forget_request(self) -> None:
         exchange, self.exchange, self._task = self.exchange, None, None
-        if exchange is not None and exchange.body is not NO_BODY and self._flush is None:
+        if exchange is None:
+            return
+        if exchange.content is not None:
+            exchange.content.drop()
+        if exchange.body is not NO_BODY and self._flush is None:
             exchange.body.close()
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:

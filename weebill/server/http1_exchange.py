@@ -132,10 +132,10 @@ class HTTP1Exchange(Exchange):
         length: int | None = len(content)
         if status in (204, 304):  # RFC 9110 section 6.4.1 and 8.6
             content, length = b"", head.length if status == 304 else None
-        elif self.method == "HEAD":
-            content, length = b"", length if head.length is None else head.length
         elif status == 205:  # RFC 9110 section 15.3.6
             content, length = b"", 0
+        elif self.method == "HEAD":
+            content, length = b"", length if head.length is None else head.length
         elif head.length is not None and head.length != length:
             raise ResponseError(f"Content-Length says {head.length}, but the content has {length} bytes")
         framing = b"" if length is None else b"content-length: %d\r\n" % length

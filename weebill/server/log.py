@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from typing import Any
 
 __all__ = ["configure_logging"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_CONTROLS_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = {
     logging.DEBUG: "\x1b[2m",  # dim
     logging.INFO: "\x1b[36m",  # cyan
@@ -25,10 +27,17 @@ class _Formatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         # What a peer sent must not begin a line or move the cursor of whoever reads the log.
-        record.message = _CONTROLS.sub(lambda c: f"\\x{ord(c[0]):02x}", record.message)
+        record.message = _CONTROLS.sub(_escaped, record.message)
         line = super().formatMessage(record)
         colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
         return f"{colour}{line}\x1b[0m" if colour else line
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return _CONTROLS_IN_LINES.sub(_escaped, super().formatException(ei))
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\x{ord(control[0]):02x}"
 
 
 def configure_logging(level: str) -> None:

@@ -56,6 +56,7 @@ class State:
     ) -> None:
         self.application = application
         self.settings = settings
+        self.usual_head = _usual_head(settings)
         self.loop = loop
         self.new_parser = new_parser
         self.clock = clock
@@ -65,8 +66,6 @@ class State:
         self.drained = asyncio.Event()  # set while there is no connection
         self.drained.set()
         self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
-        # A head up to this length breaks no limit on its parts.
-        self.usual_head = min(settings.max_request_line, settings.max_fields_size)
         self.now = 0.0
         self._read = clock()
         self.tick()
@@ -74,6 +73,7 @@ class State:
     def change(self, **options: Any) -> None:
         """Change some of the settings from now on. From any thread: they are read each time they count."""
         self.settings = dataclasses.replace(self.settings, **options)
+        self.usual_head = _usual_head(self.settings)
 
     def add(self, connection: Connection) -> None:
         """A connection was made."""
@@ -99,3 +99,8 @@ class State:
         self.date = f"date: {http_date(time.time())}\r\n".encode("ascii")
         for connection in tuple(self.connections):
             connection.tick(self.now)
+
+
+def _usual_head(settings: Settings) -> int:
+    """A head up to this length breaks no limit on its parts."""
+    return min(settings.max_request_line, settings.max_fields_size)

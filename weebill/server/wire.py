@@ -28,6 +28,12 @@ _OURS = frozenset(
 )
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
+# PERF: most answers have one of a few heads. What was checked once is not built and checked again.
+_heads: dict[tuple[int | tuple[bytes, bytes], ...], ResponseHead] = {}
+_MAX_HEADS = 500
+_FEW = 2  # fields; more are seldom the same twice
+_SHORT = 256  # bytes of a head that is kept
+
 
 class ResponseHead(NamedTuple):
     """The bytes of a head up to the fields that frame it, and what its fields said of the framing."""
@@ -44,6 +50,16 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
     Raises ResponseError for a name that is no token, a value with a control byte, a Content-Length that is
     no number or comes twice, a Transfer-Encoding, and a status that is no final one.
     """
+    known = _heads.get((status, *fields)) if len(fields) <= _FEW else None
+    if known is not None:
+        return known
+    head = _new_head(status, fields)
+    if len(fields) <= _FEW and len(head.block) <= _SHORT and len(_heads) < _MAX_HEADS:
+        _heads[(status, *fields)] = head
+    return head
+
+
+def _new_head(status: int, fields: Fields) -> ResponseHead:
     length: int | None = None
     close = has_date = False
     try:
