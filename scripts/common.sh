@@ -25,7 +25,7 @@ environment() {
 # Whether .venv works, and is of the Python that PYTHON asks for, if it asks.
 made_already() {
   $python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 1
-  [ -z "${PYTHON:-}" ] || [ "$(version_of $python)" = "$(version_of "$PYTHON")" ]
+  [ -z "${PYTHON:-}" ] || [ "$(version_of $python)" = "$(version_of "$PYTHON" 2>/dev/null)" ]
 }
 
 version_of() { "$1" -c 'import platform; print(platform.python_version())'; }

@@ -1,4 +1,4 @@
-"""A connection without a socket: a transport in memory, a small application, and h11 as the judge of answers."""
+"""A connection without a socket: a transport in memory, a small application, and h11 as the judge."""
 
 from __future__ import annotations
 

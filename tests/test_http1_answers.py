@@ -187,10 +187,7 @@ def test_pieces_of_a_known_length_are_sent_as_they_are() -> None:
 @pytest.mark.parametrize("fields", [[], [(b"content-length", b"5")]])
 @pytest.mark.parametrize("program", [respond, stream])
 def test_an_answer_to_head_has_the_same_head_and_no_content(fields: Any, program: Any) -> None:
-    if program is respond:
-        programs = respond(fields=fields)
-    else:
-        programs = stream(b"hel", b"lo", fields=fields)
+    programs = respond(fields=fields) if program is respond else stream(b"hel", b"lo", fields=fields)
     wire = run(programs, ask("HEAD"), ask("GET"))
     head, get = wire.answers("HEAD", "GET")
     assert head.headers == get.headers

@@ -1,4 +1,4 @@
-"""Two parsers, one verdict: the field lines through both, and chunks against the judgement of both libraries."""
+"""Two parsers, one verdict: field lines through both, and chunks judged by both libraries."""
 
 from __future__ import annotations
 

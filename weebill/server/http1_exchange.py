@@ -228,7 +228,7 @@ class HTTP1Exchange(Exchange):
         if self._chunked or self._left is not None:
             self._channel.close()
         else:  # only a reset tells the client that the content is not complete
-            self._output.transport.abort()
+            self._output.reset()
 
     def log(self, access_log: logging.Logger, now: float) -> None:
         """Write the access log's line about the answer."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 
 from ..errors import ClientDisconnected
 
 __all__ = ["Output"]
+
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, and for no time
 
 
 class Output:
@@ -29,6 +34,14 @@ class Output:
         """Write."""
         self.written += len(data)
         self.transport.write(data)
+
+    def reset(self) -> None:
+        """End at once, in a way that the client cannot take for the end of an answer."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # it has gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     async def drain(self) -> None:
         """Wait until the client has taken most of what was written. Raises ClientDisconnected."""

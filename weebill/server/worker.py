@@ -140,14 +140,21 @@ class Worker:
     async def _close_listeners(self) -> None:
         """Accept no more. What the kernel has taken in already, connections and requests, is not reset: a few
         turns of the loop see to the most of it, and what has come in the last is accepted by hand."""
+        loop = self.state.loop
         await _turns(3)
+        for listener in self._listeners:
+            # asyncio forgets a connection that it has accepted when its server is closed in the next turn; so
+            # it is to stop accepting first. The others know no readers, or not this one.
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                loop.remove_reader(listener)
+        await _turns(2)
         late: list[socket.socket] = []
         for listener, server in zip(self._listeners, self._servers, strict=True):
             late.extend(_accept_all(listener, self.settings.backlog))
             server.close()
         for accepted in late:
             with contextlib.suppress(OSError):  # it has gone already
-                await self.state.loop.connect_accepted_socket(self._new_connection, accepted)
+                await loop.connect_accepted_socket(self._new_connection, accepted)
         await _turns(3)
 
     async def _wait(self, done: asyncio.Future[Any], seconds: float | None = None) -> bool:

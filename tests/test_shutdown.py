@@ -1,0 +1,207 @@
+"""The end of a server: no accepted request is lost, and nothing keeps it from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from live_client import Client
+from processes import PATIENCE, Running
+
+HERE = Path(__file__).parent
+COMMAND = (sys.executable, "-m", "shutdown_program")
+CONNECTIONS = 64
+
+each_loop = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+@contextmanager
+def running(loop: str, graceful_timeout: float = 10.0, *more: str) -> Iterator[tuple[Running, int]]:
+    """A server and its port."""
+    with Running(loop, str(graceful_timeout), *more, cwd=HERE, command=COMMAND) as server:
+        port = urlsplit(server.url()).port
+        assert port is not None
+        yield server, port
+
+
+async def use(port: int, seed: int, outcomes: Counter[str], is_stopped: asyncio.Event) -> None:
+    """Ask again and again, on one connection as long as it lasts, until the server is gone."""
+    rng = random.Random(seed)
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except (ConnectionRefusedError, ConnectionResetError):
+            assert is_stopped.is_set()
+            return
+        try:
+            while await ask(reader, writer, rng, outcomes):
+                pass
+        finally:
+            writer.close()
+
+
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rng: random.Random, outcomes: Counter[str]
+) -> bool:
+    """One request; whether another may follow on the connection."""
+    path = rng.choice(("/work", "/work", "/block", "/stream"))
+    close = "Connection: close\r\n" if rng.random() < 0.05 else ""
+    writer.write(f"GET {path}?ms={rng.randint(0, 20)} HTTP/1.1\r\nHost: a\r\n{close}\r\n".encode())
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        outcomes["closed before a byte" if not error.partial else "cut"] += 1
+        return False
+    except ConnectionError:
+        outcomes["reset"] += 1
+        return False
+    try:
+        if b"transfer-encoding" in head:
+            content = b""
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                content += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(2)
+        else:
+            content = await reader.readexactly(5000)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        outcomes["cut"] += 1
+        return False
+    assert head.startswith(b"HTTP/1.1 200 ")
+    outcomes["whole" if content == b"x" * 5000 else "wrong"] += 1
+    return b"connection: close" not in head
+
+
+@each_loop
+@pytest.mark.parametrize("seed", range(4))
+def test_sigterm_under_load_loses_no_request(loop: str, seed: int) -> None:
+    async def load(server: Running, port: int) -> Counter[str]:
+        outcomes: Counter[str] = Counter()
+        is_stopped = asyncio.Event()
+        users = [
+            asyncio.create_task(use(port, seed * 1000 + n, outcomes, is_stopped)) for n in range(CONNECTIONS)
+        ]
+        async with asyncio.timeout(PATIENCE):
+            while outcomes["whole"] < CONNECTIONS * (seed + 1):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            is_stopped.set()
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.gather(*users)
+        return outcomes
+
+    with running(loop) as (server, port):
+        outcomes = asyncio.run(load(server, port))
+        assert server.process.wait(PATIENCE) == 0
+        server.wait_for_silence()
+    assert set(outcomes) <= {"whole", "closed before a byte"}, outcomes
+    assert not any("Traceback" in line or "cutting" in line for line in server.said)
+
+
+@each_loop
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_in_flight_is_finished_while_the_rest_ends_at_once(loop: str, number: signal.Signals) -> None:
+    with running(loop) as (server, port), ExitStack() as stack:
+        fresh, idle, working, blocked, endless, piped = (stack.enter_context(Client(port)) for _ in range(6))
+        assert idle.get("/work?ms=0").status == 200
+        working.ask("/work?ms=600")
+        blocked.ask("/block?ms=600")
+        endless.ask("/endless")
+        while b"begun" not in endless.file.readline():
+            pass
+        piped.ask("/work?ms=600")
+        piped.ask("/work?ms=0")
+        # All have been taken in when one that came after them is answered.
+        assert idle.get("/work?ms=50").status == 200
+        began = time.monotonic()
+        server.process.send_signal(number)
+        assert idle.is_ended()
+        assert fresh.is_ended()
+        with pytest.raises(ConnectionRefusedError):
+            Client(port)
+        assert time.monotonic() - began < 0.4
+        for client in (working, blocked, piped):
+            answer = client.answer()
+            assert (answer.status, len(answer.content)) == (200, 5000)
+            assert answer.headers["connection"] == "close"
+            assert client.is_ended()
+        assert endless.file.read().endswith(b"ended\r\n0\r\n\r\n")
+        assert server.process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < 3
+        server.wait_for_silence()
+        assert sum("the application has shut down" in line for line in server.said) == 1
+
+
+@each_loop
+def test_a_stream_that_does_not_end_is_cut_when_the_time_is_over(loop: str) -> None:
+    with running(loop, 0.3) as (server, port), Client(port) as client:
+        client.ask("/deaf")
+        while b"begun" not in client.file.readline():
+            pass
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert 0.25 < time.monotonic() - began < 3
+        with pytest.raises(ConnectionResetError):
+            client.file.read()
+        server.wait_for_silence()
+        assert any("cutting 1 connection" in line for line in server.said)
+        assert any("the application has shut down" in line for line in server.said)
+
+
+@each_loop
+def test_the_second_signal_ends_it_at_once(loop: str) -> None:
+    with running(loop, 60.0) as (server, port), Client(port) as client, Client(port) as other:
+        client.ask("/deaf")
+        while b"begun" not in client.file.readline():
+            pass
+        server.process.send_signal(signal.SIGINT)
+        assert other.is_ended()
+        began = time.monotonic()
+        assert server.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 3
+
+
+@each_loop
+def test_the_second_signal_ends_it_although_the_application_does_not(loop: str) -> None:
+    with running(loop, 60.0, "stuck") as (server, _):
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("the application has shut down")
+        began = time.monotonic()
+        assert server.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 3
+
+
+def test_connections_that_the_kernel_has_taken_are_answered_or_closed_and_not_reset() -> None:
+    """They have connected and asked, and the server has not accepted them yet when it is told to stop."""
+    for seed in range(6):
+        loop = ("uvloop", "asyncio")[seed % 2]
+        with running(loop) as (server, port), ExitStack() as stack:
+            server.process.send_signal(signal.SIGSTOP)
+            clients = [stack.enter_context(Client(port)) for _ in range(50)]
+            for client in clients:
+                client.send(b"GET /work?ms=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGCONT)
+            for client in clients:
+                client.socket.settimeout(PATIENCE)
+                content = client.file.read()
+                assert not content or content.endswith(b"x" * 5000)
+            assert server.process.wait(PATIENCE) == 0
+
+
+def test_a_port_is_free_again_when_its_server_has_ended() -> None:
+    with running("uvloop") as (server, port):
+        with Client(port) as client:
+            assert client.get("/work?ms=0").status == 200
+        assert server.stop() == 0
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
