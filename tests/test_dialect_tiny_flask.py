@@ -1,8 +1,10 @@
 """weebill.dialects.tiny_flask: each sentence of what it promises, over real sockets, under both parsers."""
 
+import contextlib
 import gzip
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -774,14 +776,13 @@ class Terminal:
 
     def read_until(self, text: bytes) -> None:
         while text not in self.shown:
+            assert select.select([self.fd], [], [], 20)[0], self.shown
             self.shown += os.read(self.fd, 65536)
 
     def read_rest(self) -> None:
-        try:
-            while piece := os.read(self.fd, 65536):
-                self.shown += piece
-        except OSError:  # that is how a terminal ends
-            pass
+        with contextlib.suppress(OSError):  # that is how a terminal ends
+            while select.select([self.fd], [], [], 20)[0]:
+                self.shown += os.read(self.fd, 65536)
 
     def close(self) -> None:
         self.process.kill()

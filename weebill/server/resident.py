@@ -46,10 +46,14 @@ class ResidentServer(BackgroundServer):
 
     def start(self) -> None:
         """As BackgroundServer.start."""
-        super().start()
-        _serving.append(self)
         if threading.current_thread() is threading.main_thread():
             _take_charge()
+        try:
+            super().start()
+        except KeyboardInterrupt:
+            self._ready.wait()
+            self.begin_stop()
+            raise
 
     def begin_stop(self) -> None:
         """As BackgroundServer.begin_stop."""
@@ -68,6 +72,7 @@ class ResidentServer(BackgroundServer):
         self.worker = Worker(*self._given)
         await self.worker.start()
         worker_threads().start_all()  # the main thread is going to end
+        _serving.append(self)
         unwatch = watch_keys(asyncio.get_running_loop(), _stop_all, _restart)
         self._ready.set()
         try:
