@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dialect_helpers import EXAMPLES, PARSERS, Client, Log, logged, program, read_answer, until
-from processes import environment
+from processes import Running, environment
 
 from weebill.dialects.tiny_flask import HTTPServer, Request, Response
 from weebill.errors import ConfigurationError, DuplicateRoute, PatternError, SignatureError
@@ -103,21 +104,24 @@ def test_no_request_is_lost_while_routes_are_registered(app: HTTPServer, client:
     assert client.get("/route/199/x").text == "x"
 
 
-def test_the_idle_timeout_may_be_set(parser: str) -> None:
-    app = HTTPServer(0)
-    assert app.client_time_out == 120
-    assert app.port is not None
-    client = Client(app.port)
-    connection = client.connect()
-    assert client.ask("GET", "/", connection=connection).status == 404
-    app.client_time_out = 0.1
-    assert app.client_time_out == 0.1
-    connection.sock.settimeout(20)
-    assert connection.sock.recv(1) == b""  # closed long before 120 seconds
-    connection.close()
-    app.stop_server()
-    with pytest.raises(ValueError, match="client_time_out is a number of seconds above 0, not 0"):
-        app.client_time_out = 0
+def test_the_idle_timeout_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    running: list[tuple[HTTPServer, HTTPConnection]] = []
+    for parser in PARSERS:  # both at once, for a deadline is looked at once a second
+        monkeypatch.setenv("WEEBILL_HTTP", parser)
+        app = HTTPServer(0)
+        assert app.port is not None
+        connection = Client(app.port).connect()
+        assert Client(app.port).ask("GET", "/", connection=connection).status == 404
+        assert app.client_time_out == 120
+        app.client_time_out = 0.1
+        assert app.client_time_out == 0.1
+        running.append((app, connection))
+    for app, connection in running:
+        assert connection.sock.recv(1) == b""  # closed long before 120 seconds
+        connection.close()
+        app.stop_server()
+        with pytest.raises(ValueError, match="client_time_out is a number of seconds above 0, not 0"):
+            app.client_time_out = 0
 
 
 def test_stop_server_ends_it_and_may_be_called_again(parser: str) -> None:
@@ -574,8 +578,6 @@ def test_json_and_long_texts_are_compressed_and_head_says_the_same(client: Clien
 def test_connections_are_kept_until_somebody_says_close(app: HTTPServer, client: Client) -> None:
     app.route("/")(lambda request: "x")
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as peer:
-        from http.client import HTTPResponse
-
         for close in (b"", b"", b"Connection: Close\r\n"):
             peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n")
             response = HTTPResponse(peer)
@@ -747,12 +749,7 @@ def test_a_taken_port_ends_the_process_with_code_3(app: HTTPServer, tmp_path: Pa
 
 def test_the_command_line_serves_it_where_it_is_told_to(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(PROGRAM)
-    arguments = ("-m", "weebill", "run", "main:app", "--port", "0")
-    with program(tmp_path / "main.py", cwd=tmp_path) as direct:
-        direct.url()
-    from processes import Running
-
-    with Running(*arguments[2:], cwd=tmp_path) as process:
+    with Running("run", "main:app", "--port", "0", cwd=tmp_path) as process:
         assert Client.of(process.url()).get("/echo/x/").text == "x"
         assert process.stop() == 0
         assert sum("listening" in line for line in process.said) == 1

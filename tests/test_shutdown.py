@@ -82,7 +82,7 @@ async def ask(
 
 
 @each_loop
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_sigterm_under_load_loses_no_request(loop: str, seed: int) -> None:
     async def load(server: Running, port: int) -> Counter[str]:
         outcomes: Counter[str] = Counter()
@@ -106,18 +106,17 @@ def test_sigterm_under_load_loses_no_request(loop: str, seed: int) -> None:
     assert not any("Traceback" in line or "cutting" in line for line in server.said)
 
 
-@each_loop
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("loop", "number"), [("uvloop", signal.SIGTERM), ("asyncio", signal.SIGINT)])
 def test_what_is_in_flight_is_finished_while_the_rest_ends_at_once(loop: str, number: signal.Signals) -> None:
     with running(loop) as (server, port), ExitStack() as stack:
         fresh, idle, working, blocked, endless, piped = (stack.enter_context(Client(port)) for _ in range(6))
         assert idle.get("/work?ms=0").status == 200
-        working.ask("/work?ms=600")
-        blocked.ask("/block?ms=600")
+        working.ask("/work?ms=400")
+        blocked.ask("/block?ms=400")
         endless.ask("/endless")
         while b"begun" not in endless.file.readline():
             pass
-        piped.ask("/work?ms=600")
+        piped.ask("/work?ms=400")
         piped.ask("/work?ms=0")
         # All have been taken in when one that came after them is answered.
         assert idle.get("/work?ms=50").status == 200
@@ -127,7 +126,7 @@ def test_what_is_in_flight_is_finished_while_the_rest_ends_at_once(loop: str, nu
         assert fresh.is_ended()
         with pytest.raises(ConnectionRefusedError):
             Client(port)
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 0.3
         for client in (working, blocked, piped):
             answer = client.answer()
             assert (answer.status, len(answer.content)) == (200, 5000)
@@ -181,8 +180,7 @@ def test_the_second_signal_ends_it_although_the_application_does_not(loop: str) 
 
 def test_connections_that_the_kernel_has_taken_are_answered_or_closed_and_not_reset() -> None:
     """They have connected and asked, and the server has not accepted them yet when it is told to stop."""
-    for seed in range(6):
-        loop = ("uvloop", "asyncio")[seed % 2]
+    for loop in ("uvloop", "asyncio"):
         with running(loop) as (server, port), ExitStack() as stack:
             server.process.send_signal(signal.SIGSTOP)
             clients = [stack.enter_context(Client(port)) for _ in range(50)]

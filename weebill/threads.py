@@ -87,8 +87,7 @@ class WorkerThreads:
         return future
 
     def start_all(self) -> None:
-        """Start all threads now, those for files too: for a program whose main thread is going to end, after
-        which Python 3.12.0 and 3.12.1 start none."""
+        """Start all threads now, those for files too."""
         while self._threads < self.size:
             self._start_thread()
         if self._name != "file":

@@ -14,6 +14,7 @@ Middleware is a function from the next handler to a handler. Server is an App, s
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ..app import App
+from ..binding import describe
 from ..error_pages import error_response
 from ..errors import HTTPException, PatternError, SignatureError
 from ..exchange import Exchange, Intake
@@ -107,7 +109,9 @@ class Server(App):
 
     def __intake__(self, exchange: Exchange) -> Intake:
         method = exchange.method
-        if method in VERBS or method == "TRACE":  # which is for nobody
+        if method == "TRACE" and exchange.refusal is None:  # it would show credentials to scripts
+            exchange.refusal = HTTPException(501)
+        if method in VERBS or exchange.refusal is not None:
             return super().__intake__(exchange)
         exchange.method = ANY  # only such a handler takes a verb that we have not heard of
         try:
@@ -160,7 +164,7 @@ def _parse(key: str) -> tuple[str, str, list[str]]:
     verb, _, path = key.partition(" ") if isinstance(key, str) else ("", "", "")
     segments = path.split("/")
     names = [segment[1:] for segment in segments if segment.startswith(":")]
-    bad_path = not path.startswith("/") or len(path.split()) != 1 or "?" in path or "" in names
+    bad_path = not path.startswith("/") or re.search(r"[\s?]", path) or "" in names
     if verb not in (*VERBS, ANY) or bad_path:
         raise PatternError(f"{key!r} is no verb and path; write it like 'GET /users/:id' or '* /ping'")
     if len(set(names)) != len(names):
@@ -177,7 +181,7 @@ def _wrapped(handler: Handler, middleware: Middleware | Iterable[Middleware] | N
         handler = wrap(handler)
         if not callable(handler):
             raise SignatureError(
-                f"the middleware {wrap!r} of {where} returned {handler!r}, which is no handler"
+                f"the middleware {describe(wrap)} of {where} returned {handler!r}, which is no handler"
             )
     return handler
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+import struct
 import sys
+from collections.abc import Iterator
 
 from ..errors import StartError
 from ..settings import Settings
 
-__all__ = ["open_sockets"]
+__all__ = ["accept_all", "open_sockets", "turn_away"]
 
 
 def open_sockets(settings: Settings) -> list[socket.socket]:
@@ -55,6 +58,33 @@ def _listen(family: int, address: tuple[object, ...], backlog: int) -> socket.so
         sock.close()
         raise
     return sock
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Have the kernel take in no more connections, while those that it has taken in can still be accepted.
+
+    Without this, one that comes between the last accept and close is reset, although its client may have
+    asked already. Linux only: a filter that drops every packet, so that a client tries again in a second.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes  # for this alone
+
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # struct sock_filter: return 0
+    program = struct.pack("HP", 1, ctypes.addressof(drop))  # struct sock_fprog: of one instruction
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        listener.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+
+
+def accept_all(listener: socket.socket, most: int) -> Iterator[socket.socket]:
+    """The connections that the kernel has ready; no more than `most`, for others may keep coming."""
+    for _ in range(most):
+        try:
+            accepted, _address = listener.accept()
+        except OSError:  # there are no more
+            return
+        accepted.setblocking(False)
+        yield accepted
 
 
 def _sentence(error: OSError, host: str, port: int) -> str:

@@ -71,7 +71,11 @@ class ResidentServer(BackgroundServer):
     async def _serve(self) -> None:
         self.worker = Worker(*self._given)
         await self.worker.start()
-        worker_threads().start_all()  # the main thread is going to end
+        if sys.version_info[:3] in (
+            (3, 12, 0),
+            (3, 12, 1),
+        ):  # where no thread starts after the main one's end
+            worker_threads().start_all()
         _serving.append(self)
         unwatch = watch_keys(asyncio.get_running_loop(), _stop_all, _restart)
         self._ready.set()

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StartError
@@ -18,7 +18,7 @@ from ..exchange import Application
 from ..settings import Settings
 from ..threads import WorkerThreads, set_worker_threads
 from .http1 import HTTP1Connection
-from .listen import open_sockets
+from .listen import accept_all, open_sockets, turn_away
 from .log import configure_logging
 from .state import SWEEP, Parser, State
 
@@ -150,7 +150,9 @@ class Worker:
         await _turns(2)
         late: list[socket.socket] = []
         for listener, server in zip(self._listeners, self._servers, strict=True):
-            late.extend(_accept_all(listener, self.settings.backlog))
+            if self._sockets is None:  # others may go on with theirs
+                turn_away(listener)
+            late.extend(accept_all(listener, self.settings.backlog))
             server.close()
         for accepted in late:
             with contextlib.suppress(OSError):  # it has gone already
@@ -163,17 +165,6 @@ class Worker:
         await asyncio.wait({done, enough}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         enough.cancel()
         return done.done()
-
-
-def _accept_all(listener: socket.socket, most: int) -> Iterator[socket.socket]:
-    """The connections that the kernel has ready."""
-    for _ in range(most):
-        try:
-            accepted, _address = listener.accept()
-        except OSError:  # there are no more
-            return
-        accepted.setblocking(False)
-        yield accepted
 
 
 async def _turns(count: int) -> None:
