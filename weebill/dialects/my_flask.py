@@ -122,7 +122,7 @@ class MyFlask(App):
             return self._bridge.__intake__(exchange)
         if exchange.method == "OPTIONS":
             exchange.refusal, exchange.route = None, self._options
-            exchange.params = {"allowed": self._methods}
+            exchange.params = {"allow": ", ".join(self._methods)}
         else:
             exchange.refusal = HTTPException(405, headers={"allow": ", ".join(self._methods)})
         return UNWANTED
