@@ -6,6 +6,7 @@ Run it as `scripts/bench [--quick]`.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import random
 import re
@@ -233,7 +234,7 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"- {'holds' if self.holds else 'MISSED'}: {self.text} {self.found:.2f}, limit {self.limit:.2f}"
+            f"- {'holds' if self.holds else 'MISSED'}: {self.text} {self.found:.3f}, limit {self.limit:.3f}"
         )
 
 
@@ -253,6 +254,8 @@ def main(arguments: list[str]) -> int:
         print("usage: scripts/bench [--quick]", file=sys.stderr)
         return 2
     quick = bool(arguments)
+    if (busy := os.getloadavg()[0]) > 0.5:
+        progress(f"the machine is busy with something else (load {busy:.1f}): the figures will wander")
     names, rounds, starts = (QUICK, 1, 5) if quick else (list(SERVERS), 15, 21)
     found = measure_loads(names, rounds)
     progress("starting processes")

@@ -731,6 +731,31 @@ def test_an_error_in_the_main_program_ends_the_process(write: Callable[..., Path
         process.wait_for("the pattern '/{x' has a brace without its partner")
 
 
+def test_what_a_peer_sent_moves_no_cursor_in_the_log(write: Callable[..., Path]) -> None:
+    more = """
+@app.route("/fail", methods=["POST"])
+def fail(request):
+    raise ValueError(request.body)
+
+print("ready", file=sys.stderr)
+"""
+    with program(write(more)) as process:
+        client = Client.of(process.url())
+        process.wait_for("ready")
+        assert client.ask("POST", "/fail", "\x1b[2J\x9b1A\x07").status == 500
+        process.wait_for("Traceback")
+        assert process.wait_for("ValueError: ") == "ValueError: \\x1b[2J\\x9b1A\\x07\n"
+        assert process.stop() == 0
+
+
+def test_one_signal_ends_all_servers_of_a_process(write: Callable[..., Path]) -> None:
+    with program(write("other = HTTPServer(0)\nprint('ready', file=sys.stderr)")) as process:
+        clients = [Client.of(process.url()), Client.of(process.url())]
+        process.wait_for("ready")
+        assert [client.get("/echo/x").status for client in clients] == [200, 404]
+        assert process.stop() == 0
+
+
 def test_a_taken_port_ends_the_process_with_code_3(app: HTTPServer, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(PROGRAM.replace("HTTPServer(0)", f"HTTPServer({app.port})"))

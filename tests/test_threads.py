@@ -14,7 +14,14 @@ import pytest
 from weebill import App
 from weebill.errors import QueueFull
 from weebill.testing import LiveServer, TestClient
-from weebill.threads import WorkerThreads, run_in_thread, set_worker_threads
+from weebill.threads import (
+    FILE_THREADS,
+    WorkerThreads,
+    run_file_io,
+    run_in_thread,
+    set_worker_threads,
+    worker_threads,
+)
 
 
 def with_pool(size: int, queue: int, use: Callable[[WorkerThreads], Awaitable[Any]]) -> Any:
@@ -204,3 +211,27 @@ def test_a_hundred_blocked_handlers_leave_the_loop_free() -> None:
         for thread in threads:
             thread.join(20)
     assert results == ["done"] * 100
+
+
+def test_files_have_threads_of_their_own_which_handlers_do_not_hold_up() -> None:
+    gate = threading.Event()
+
+    async def use(pool: WorkerThreads) -> str:
+        blocked = [run_in_thread(gate.wait, 10) for _ in range(2)]
+        name = await run_file_io(lambda: threading.current_thread().name)
+        assert await run_file_io(int, "ff", base=16) == 255
+        gate.set()
+        await asyncio.gather(*blocked)
+        return name
+
+    assert with_pool(1, 1, use).startswith("weebill-file-")
+
+
+def test_all_threads_may_be_started_at_once() -> None:
+    async def use(pool: WorkerThreads) -> int:
+        before = threading.active_count()
+        worker_threads().start_all()
+        worker_threads().start_all()
+        return threading.active_count() - before
+
+    assert with_pool(3, 1, use) == 3 + FILE_THREADS

@@ -120,11 +120,11 @@ class MyFlask(App):
         if not self._methods or exchange.method in self._methods:
             exchange.refusal, exchange.route = None, self._bridge
             return self._bridge.__intake__(exchange)
+        allow = {"allow": ", ".join(sorted({*self._methods, "OPTIONS"}))}
         if exchange.method == "OPTIONS":
-            exchange.refusal, exchange.route = None, self._options
-            exchange.params = {"allow": ", ".join(self._methods)}
+            exchange.refusal, exchange.route, exchange.params = None, self._options, allow
         else:
-            exchange.refusal = HTTPException(405, headers={"allow": ", ".join(self._methods)})
+            exchange.refusal = HTTPException(405, headers=allow)
         return UNWANTED
 
     async def __exchange__(self, exchange: Exchange) -> None:
@@ -184,16 +184,16 @@ def _error_page(error: Exception) -> Response:
     return HTMLResponse(page, status, refusal.headers)
 
 
-def _methods_of(handler_class: Any) -> tuple[str, ...]:
+def _methods_of(handler_class: Any) -> set[str]:
     """The methods that a handler class answers; none where it decides by itself, in ways of its own."""
     while isinstance(handler_class, partial):
         handler_class = handler_class.func
     ways = ("handle", "handle_one_request", "parse_request")
     own = any(getattr(handler_class, way) is not getattr(BaseHTTPRequestHandler, way) for way in ways)
     if own or hasattr(handler_class, "__getattr__"):
-        return ()
+        return set()
     methods = {name.removeprefix("do_") for name in dir(handler_class) if name.startswith("do_")}
-    return tuple(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 # -- files

@@ -72,6 +72,8 @@ class BackgroundServer:
             with asyncio.Runner(loop_factory=loop_factory(self._given[1].loop)) as runner:
                 runner.run(self._serve())
         except BaseException as error:
+            if self._ready.is_set():  # nobody waits for it any more: let the thread show it
+                raise
             self._error = error
             self._ready.set()
 

@@ -71,11 +71,8 @@ class ResidentServer(BackgroundServer):
     async def _serve(self) -> None:
         self.worker = Worker(*self._given)
         await self.worker.start()
-        if sys.version_info[:3] in (
-            (3, 12, 0),
-            (3, 12, 1),
-        ):  # where no thread starts after the main one's end
-            worker_threads().start_all()
+        if sys.version_info[:3] in ((3, 12, 0), (3, 12, 1)):
+            worker_threads().start_all()  # for there none can be started once the main thread has ended
         _serving.append(self)
         unwatch = watch_keys(asyncio.get_running_loop(), _stop_all, _restart)
         self._ready.set()
