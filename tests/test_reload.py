@@ -129,6 +129,7 @@ def test_a_signal_to_the_parent_ends_both_with_0(dev: Running, number: signal.Si
 def test_a_child_whose_parent_is_killed_ends_as_well(dev: Running) -> None:
     assert dev.get(dev.url()) == "first"
     dev.process.kill()
+    dev.process.wait(PATIENCE)
     dev.wait_for_silence()
     assert any("stopping" in line for line in dev.said)
 
