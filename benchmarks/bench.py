@@ -254,8 +254,8 @@ def main(arguments: list[str]) -> int:
         print("usage: scripts/bench [--quick]", file=sys.stderr)
         return 2
     quick = bool(arguments)
-    if (busy := os.getloadavg()[0]) > 0.5:
-        progress(f"the machine is busy with something else (load {busy:.1f}): the figures will wander")
+    if not quick and (busy := os.getloadavg()[0]) > 0.5:
+        progress(f"in the last minute the machine was busy (load {busy:.1f}); if it still is, figures wander")
     names, rounds, starts = (QUICK, 1, 5) if quick else (list(SERVERS), 15, 21)
     found = measure_loads(names, rounds)
     progress("starting processes")

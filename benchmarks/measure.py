@@ -1,7 +1,7 @@
 """What a benchmark needs of the system (Linux): a server on one core, a load on another, the server's bill.
 
-The bill is CPU time, user and system, of the server's whole process tree as /proc counts it. It does not
-depend on how fast the load comes, and hardly on what else the machine does.
+The bill is CPU time, user and system, of the server's whole process tree as /proc counts it. It
+depends far less than the rate on how fast the load comes and on what else the machine does.
 """
 
 from __future__ import annotations

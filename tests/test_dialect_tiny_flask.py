@@ -671,6 +671,16 @@ def test_the_process_stops_when_a_handler_stops_the_server(parser: str, write: C
         assert process.process.wait(20) == 0
 
 
+def test_a_closed_stdin_is_no_error_either(write: Callable[..., Path]) -> None:
+    command = ("/bin/sh", "-c", 'exec "$0" "$1" <&-', sys.executable)
+    more = "print('ready', file=sys.stderr)"
+    with Running(str(write(more)), command=command, cwd=Path.cwd()) as process:
+        client = Client.of(process.url())
+        process.wait_for("ready")
+        assert client.get("/echo/x").text == "x"
+        assert process.stop() == 0
+
+
 @pytest.mark.parametrize("number", STOPPED_BY)
 def test_a_signal_ends_a_main_program_that_goes_on_too(
     write: Callable[..., Path], number: signal.Signals

@@ -214,3 +214,35 @@ def test_return_value_errors_are_type_errors_and_pattern_errors_value_errors() -
     assert issubclass(ReturnValueError, TypeError)
     assert issubclass(SignatureError, TypeError)
     assert issubclass(PatternError, ValueError)
+
+
+def test_a_decorator_without_its_path_is_refused() -> None:
+    app = App(__name__)
+    with pytest.raises(
+        ConfigurationError, match=r"the path is .*lonely .*test_mistakes.py.*@app\.get\('/path'\)"
+    ):
+
+        @app.get
+        def lonely() -> str:
+            return ""
+
+
+def test_flasks_brackets_are_refused_with_what_to_write_instead() -> None:
+    app = App(__name__)
+    with pytest.raises(PatternError, match=r"'/user/<name>', the path of .*user .*is written \{name\}"):
+
+        @app.get("/user/<name>")
+        def user() -> str:
+            return ""
+
+
+def test_including_what_is_no_router_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="include takes a Router, not 1"):
+        App(__name__).include(1)  # type: ignore[arg-type]
+
+
+def test_a_wrong_option_of_run_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        App(__name__).run(prot=1)
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == "weebill: there is no option 'prot'; did you mean port?\n"

@@ -157,10 +157,14 @@ class App(Router):
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until stopped; `options` are those of the settings table. Ends the process with exit code 3
-        and one sentence when the server cannot start. Raises ConfigurationError for a wrong option."""
+        and one sentence when the server cannot start, or an option is wrong."""
         from .server.worker import main  # the application knows the server only here
 
-        settings = load({"host": host, "port": port, **options})
+        try:
+            settings = load({"host": host, "port": port, **options})
+        except ConfigurationError as error:
+            print(f"weebill: {error}", file=sys.stderr)
+            raise SystemExit(3) from None
         self.debug = self.debug or settings.debug
         main(self, settings)
 
@@ -306,12 +310,13 @@ class App(Router):
         if isinstance(error, ClientDisconnected):
             return
         used_wrong = isinstance(error, ConfigurationError | ResponseError)
+        handler = describe(route.handler)
         logger.error(
-            "%s %s [%s] failed in %s: %s",
+            "%s %s [%s] failed%s: %s",
             request.method,
             request.target,
             request.id,
-            describe(route.handler),
+            "" if handler in str(error) else f" in {handler}",
             error if used_wrong else f"{type(error).__name__}: {error}",
             exc_info=None if used_wrong else error,
         )

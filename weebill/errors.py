@@ -63,8 +63,19 @@ __all__ = [
 ]
 
 
+# Phrases that RFC 9110 has changed; the standard library has them from Python 3.13 on.
+_NEW_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+
 def reason_phrase(status: int) -> str:
-    """The standard phrase of a status code, or "" for a code that has none (RFC 9112 section 4)."""
+    """The standard phrase of a status code, or "" for a code that has none (RFC 9110 section 15)."""
+    if status in _NEW_PHRASES:
+        return _NEW_PHRASES[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:

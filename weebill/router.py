@@ -76,6 +76,10 @@ class Router:
 
         Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path.
         """
+        if not isinstance(path, str):
+            raise ConfigurationError(
+                f"the path is {_shown(path)}, no text; write the decorator like @app.get('/path')"
+            )
         if isinstance(methods, str):
             raise ConfigurationError(f"methods of {path!r} is a text; write methods=[{methods!r}]")
 
@@ -100,6 +104,10 @@ class Router:
             raise SignatureError(f"the handler of {path!r} is {handler!r}, which cannot be called")
         if not path.startswith("/") and (path or not self.prefix):
             raise ConfigurationError(f"the path {path!r} of {describe(handler)} must begin with a slash")
+        if "<" in path:
+            raise PatternError(
+                f"a parameter of {path!r}, the path of {describe(handler)}, is written {{name}}"
+            )
         upper = tuple(method.upper() for method in methods)
         own_name = name or str(getattr(handler, "__name__", type(handler).__name__))
         self._adopt(self.prefix + path, upper, handler, own_name, intake or Intake(), ())
@@ -157,6 +165,10 @@ class Router:
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Take in the routes of `router`, now and later, below `prefix` and its own prefix."""
+        if not isinstance(router, Router):
+            raise ConfigurationError(
+                f"include takes a Router, not {router!r}; mount takes other applications"
+            )
         if router is self or any(parent is router for parent in self._ancestors()):
             raise ConfigurationError("a router cannot include itself")
         whole = self.prefix + prefix
@@ -207,7 +219,7 @@ class Router:
         is_status = isinstance(case, int) and 400 <= case <= 599
         if not is_status and not (isinstance(case, type) and issubclass(case, Exception)):
             raise ConfigurationError(
-                f"errorhandler takes a status from 400 to 599 or an Exception, not {case!r}"
+                f"errorhandler takes a status from 400 to 599 or an Exception, not {_shown(case)}"
             )
 
         def register(handler: F) -> F:
@@ -224,3 +236,7 @@ class Router:
             route.answer = None
         for parent, _ in self._parents:
             parent._changed()
+
+
+def _shown(value: object) -> str:
+    return describe(value) if callable(value) else repr(value)

@@ -383,11 +383,13 @@ class HTTP1Connection(asyncio.Protocol):
             self._free_content(exchange, exchange.content)
         if self._reading is Reading.LINGER:  # the client has gone, or was cut off
             return
-        if exchange.phase is not Phase.FINISHED:
+        is_finished = exchange.phase is Phase.FINISHED
+        if not is_finished:
             self._unanswered(exchange)
-            return
         if self.state.access_log is not None:
             exchange.log(self.state.access_log, self.state.loop.time())
+        if not is_finished:
+            return
         if not exchange.keep_alive:
             self._linger()
         elif self._reading is not Reading.CONTENT:
@@ -409,6 +411,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:
         if exchange.phase is Phase.NOTHING:
+            exchange.status = 500
             self.output.send(minimal(500, "The application gave no answer.", self.state.date))
             self._linger()
         else:

@@ -197,8 +197,18 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
             if name == "uvloop":
                 raise StartError("uvloop is not installed; choose --loop asyncio") from None
         else:
+            _open_standard_streams()
             return uvloop.new_event_loop
     return asyncio.new_event_loop
+
+
+def _open_standard_streams() -> None:
+    """Where a service manager has closed one, the loop would take its number for itself, and abort."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def serve(application: Application, settings: Settings, sockets: list[socket.socket] | None = None) -> int:
