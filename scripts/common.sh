@@ -15,10 +15,12 @@ fail() {
 }
 
 environment() {
+  local group list
   made_already || make_environment
   install_once weebill -e .
   for group; do
-    install_once "$group" -r /dev/stdin <<<"$(requirements "$group")"
+    list=$(requirements "$group")
+    install_once "$group" -r /dev/stdin <<<"$list"
   done
 }
 
@@ -31,14 +33,14 @@ made_already() {
 version_of() { "$1" -c 'import platform; print(platform.python_version())'; }
 
 make_environment() {
-  local base=${PYTHON:-python3}
-  command -v "$base" >/dev/null ||
-    fail "there is no $base; install Python 3.11 or later, or name one: PYTHON=/path/to/python3 $me"
+  local base=${PYTHON:-python3} version
+  version=$(version_of "$base" 2>/dev/null) ||
+    fail "there is no $base that runs; install Python 3.11 or later, or name one: PYTHON=/path/to/python3 $me"
   "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "Weebill needs Python 3.11 or later, and $base is $(version_of "$base"); name another: PYTHON=/path/to/python3 $me"
+    fail "Weebill needs Python 3.11 or later, and $base is $version; name another: PYTHON=/path/to/python3 $me"
   "$base" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$base cannot make virtual environments; on Debian and Ubuntu: sudo apt-get install python3-venv"
-  say "making .venv with Python $(version_of "$base")"
+  say "making .venv with Python $version"
   "$base" -m venv --clear .venv
 }
 
