@@ -381,14 +381,13 @@ class HTTP1Connection(asyncio.Protocol):
         self.exchange = self._task = None
         if exchange.content is not None:
             self._free_content(exchange, exchange.content)
-        if self._reading is Reading.LINGER:  # the client has gone, or was cut off
-            return
+        is_over = self._reading is Reading.LINGER  # the client has gone, or was cut off
         is_finished = exchange.phase is Phase.FINISHED
-        if not is_finished:
+        if not is_over and not is_finished:
             self._unanswered(exchange)
-        if self.state.access_log is not None:
+        if self.state.access_log is not None and exchange.status:
             exchange.log(self.state.access_log, self.state.loop.time())
-        if not is_finished:
+        if is_over or not is_finished:
             return
         if not exchange.keep_alive:
             self._linger()
