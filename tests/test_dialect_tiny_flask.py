@@ -754,7 +754,7 @@ print("ready", file=sys.stderr)
         process.wait_for("ready")
         assert client.ask("POST", "/fail", "\x1b[2J\x9b1A\x07").status == 500
         process.wait_for("Traceback")
-        assert process.wait_for("ValueError: ") == "ValueError: \\x1b[2J\\x9b1A\\x07\n"
+        assert process.wait_for("ValueError: ") == "    ValueError: \\x1b[2J\\x9b1A\\x07\n"
         assert process.stop() == 0
 
 

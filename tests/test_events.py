@@ -91,7 +91,7 @@ async def a_while() -> None:
             "id=18baadd0-9225-4cc0-a13b-69098168689f",
             {"id": UUID("18baadd0-9225-4cc0-a13b-69098168689f")},
         ),
-        ("{a}{b:int}", "x7", {"a": "x", "b": 7}),
+        ("{a}.{b:int}", "x.7", {"a": "x", "b": 7}),
     ],
 )
 def test_parameters_of_every_converter_stand_anywhere_in_a_text(

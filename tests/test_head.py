@@ -120,7 +120,7 @@ def test_a_fault_names_itself(parser: str) -> None:
     for line, fields, words in (
         (b"GET /", [], "request line"),
         (b"GET / HTTP/3.0", [], "HTTP/1.1 and HTTP/1.0"),
-        (b"CONNECT a:1 HTTP/1.1", [], "proxy"),
+        (b"CONNECT a:1 HTTP/1.1", [], "CONNECT is not served"),
         (b"GET /#a HTTP/1.1", [], "fragment"),
         (b"GET / HTTP/1.1", [b"Host: a"], "Host"),
         (b"GET / HTTP/1.1", [b"Content-Length: x"], "Content-Length"),

@@ -309,6 +309,9 @@ class App(Router):
         """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
         if isinstance(error, ClientDisconnected):
             return
+        if isinstance(error, ProtocolError | HTTPException):  # the peer's fault, in the middle of an answer
+            logger.info("%s %s [%s] broke off: %s", request.method, request.target, request.id, error)
+            return
         used_wrong = isinstance(error, ConfigurationError | ResponseError)
         handler = describe(route.handler)
         logger.error(
@@ -366,7 +369,8 @@ def _other_spelling(exchange: Exchange) -> str:
     raw = exchange.raw_path
     # One slash in front, or the browser would take what follows for a host.
     path = "/" + (raw[:-1] if raw.endswith("/") else raw + "/").lstrip("/")
-    return exchange.root_path + path + (f"?{exchange.query_string}" if exchange.query_string else "")
+    location = exchange.root_path + path + (f"?{exchange.query_string}" if exchange.query_string else "")
+    return location.replace("\\", "%5C")
 
 
 async def _call(function: Handler) -> None:

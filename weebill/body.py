@@ -82,10 +82,10 @@ class Body:
         return self._pieces[0] if self._pieces else b""
 
     def close(self) -> None:
-        """Free the temporary file now rather than when the object goes."""
+        """Free the temporary file now rather than when the object goes. What lay in it cannot be read any
+        more: that raises ValueError, for a part is not the content."""
         if self._file is not None:
             self._file.close()
-            self._file = None
 
 
 NO_BODY = Body()

@@ -8,6 +8,7 @@ pipeline.py composes their hooks and middleware around its handler.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from .exchange import Intake
 from .routing import Pattern, compile_pattern
 
 __all__ = ["Route", "Router"]
+
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # a token (RFC 9110 section 9.1)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,6 +112,8 @@ class Router:
                 f"a parameter of {path!r}, the path of {describe(handler)}, is written {{name}}"
             )
         upper = tuple(method.upper() for method in methods)
+        if not upper or not all(_METHOD.fullmatch(method) for method in upper):
+            raise ConfigurationError(f"the methods of {path!r}, {describe(handler)}, are {list(upper)!r}")
         own_name = name or str(getattr(handler, "__name__", type(handler).__name__))
         self._adopt(self.prefix + path, upper, handler, own_name, intake or Intake(), ())
 

@@ -14,6 +14,7 @@ they were registered, but only those whose first segment can be right:
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -49,6 +50,13 @@ def _segment(value: object) -> str:
     return quote(text, safe="!$&'()*+,;=:@")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("is beyond every float")
+    return number
+
+
 def _integer(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("must be an int")
@@ -57,7 +65,7 @@ def _integer(value: object) -> str:
 
 def _decimal(value: Any) -> str:
     number = float(value)
-    if number != number or abs(number) == float("inf"):
+    if not math.isfinite(number):
         raise ValueError("must be finite")
     return format(number, "f").rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
@@ -65,7 +73,7 @@ def _decimal(value: Any) -> str:
 CONVERTERS: dict[str, Converter] = {
     "str": Converter("[^/]+", str, _segment),
     "int": Converter("-?[0-9]+", int, _integer),
-    "float": Converter(r"-?[0-9]+(?:\.[0-9]+)?", float, _decimal),
+    "float": Converter(r"-?[0-9]+(?:\.[0-9]+)?", _finite, _decimal),
     "uuid": Converter(
         "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", UUID, lambda v: str(UUID(str(v)))
     ),
@@ -127,10 +135,11 @@ class Pattern:
 
 
 def compile_pattern(text: str, default: str = "str") -> Pattern:
-    """Compile `text`. `default` is the converter of a parameter that names none.
+    """Compile `text`. `default` is the converter of a parameter that names none. Of several parameters
+    between two slashes each but the last ends at the first occurrence of the text behind it.
 
-    Raises PatternError with the fault: an unknown converter, a parameter twice or without a proper name,
-    a brace that is not closed.
+    Raises PatternError with the fault: an unknown converter, a parameter twice, without a proper name or
+    right behind another, a brace that is not closed.
     """
     pieces = _PARAMETER.split(text)
     converters: dict[str, Converter] = {}
@@ -147,6 +156,8 @@ def compile_pattern(text: str, default: str = "str") -> Pattern:
         kind = kind if colon else default
         if not name.isidentifier():
             raise PatternError(f"the pattern {text!r} has the parameter name {name!r}; write it like user_id")
+        if converters and not pieces[position - 1]:
+            raise PatternError(f"the pattern {text!r} needs some text between {names[-2]!r} and {name!r}")
         if name in converters:
             raise PatternError(f"the pattern {text!r} has the parameter {name!r} twice")
         if kind not in CONVERTERS:
@@ -154,8 +165,18 @@ def compile_pattern(text: str, default: str = "str") -> Pattern:
             raise PatternError(f"the pattern {text!r} has the unknown converter {kind!r}; there are {known}")
         converters[name] = CONVERTERS[kind]
         names.append(name)
-        regex.append(f"({CONVERTERS[kind].regex})")
+        regex.append(_group(CONVERTERS[kind].regex, pieces[position + 1], position + 2 < len(pieces)))
     return Pattern(text, re.compile("".join(regex), re.DOTALL), converters, tuple(names))
+
+
+def _group(regex: str, behind: str, has_more: bool) -> str:
+    """The group of a parameter with the literal text `behind` it. One that could be followed by another in
+    the same stretch of text ends at the first occurrence of that literal, for good: if each could give back
+    what it took, a text could be made for which that takes for ever."""
+    stretch = {"[^/]+": "[^/]", ".*": "."}.get(regex)
+    if stretch is None or not has_more or (stretch == "[^/]" and "/" in behind):
+        return f"({regex})"
+    return f"(?>((?:(?!{re.escape(behind)}){stretch}){regex[-1]}))"
 
 
 class RouteTable(Generic[T]):

@@ -43,7 +43,8 @@ class StaticFiles:
                 path = (path / "index.html").resolve(strict=True)
             elif relative.endswith("/"):  # a slash at the end counts: only a folder has one
                 raise HTTPException(404)
-            if path.is_relative_to(self.folder) and path.is_file():
+            inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else None
+            if inside and path.is_file() and not any(part.startswith(".") for part in inside.parts):
                 return path
         except (OSError, RuntimeError):  # missing, unreadable, a loop of links, a name too long
             pass

@@ -37,6 +37,9 @@ class Head(NamedTuple):
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
 _OTHER_VERSION = re.compile(_REQUEST_LINE.pattern.replace(rb"1\.", rb"[02-9]\."))
 
+# This is no proxy, and an echo of credentials helps attackers only (RFC 9110 section 9.3.6 and 9.3.8).
+_NEVER = (b"CONNECT", b"TRACE")
+
 # The fields that mean something to the connection, by their spelling; others are remembered as plain.
 # PERF: one look-up for each field instead of lower() and a comparison.
 _HOST_FIELD = b"host"
@@ -92,6 +95,8 @@ def read_head(block: bytes, parser: Parser) -> Head:
             raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         raise ProtocolError(400, "The request line is malformed.")
     method, target, minor = line.groups()
+    if method in _NEVER:
+        raise ProtocolError(501, f"{method.decode('ascii')} is not served here.")
     http_version = "1.0" if minor == b"0" else "1.1"
     fields = parser.fields(block[line.end() :])
     host: bytes | None = None
@@ -191,8 +196,6 @@ def _items(lines: Iterable[bytes]) -> set[bytes]:
 def _other_form(method: bytes, target: str, fields: Fields) -> tuple[str, Fields]:
     """The forms of a target besides a path (RFC 9112 section 3.2.2 to 3.2.4): the target as a path, and the
     fields with the Host that it names."""
-    if method == b"CONNECT":
-        raise ProtocolError(501, "This server is no proxy.")
     if target == "*":
         if method != b"OPTIONS":
             raise ProtocolError(400, "The target * is for OPTIONS only.")

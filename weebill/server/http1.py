@@ -211,6 +211,7 @@ class HTTP1Connection(asyncio.Protocol):
         if head.expectation:
             if head.expectation != "100-continue":
                 exchange.refusal = HTTPException(417, f"Nothing here expects {head.expectation!r}.")
+                exchange.keep_alive = False  # whether the content comes all the same, nobody knows
             elif head.http_version != "1.0":
                 exchange.expects_continue = not rest
         exchange.intake = self.state.application.__intake__(exchange)
@@ -294,11 +295,11 @@ class HTTP1Connection(asyncio.Protocol):
             self._content.drop()
             self._run(exchange)
             self.resume_reading()
-        elif self._reading is Reading.ANSWER:
-            exchange.body.rewind()
-            self._run(exchange)
         else:
             self.resume_reading()
+            if self._reading is Reading.ANSWER:
+                exchange.body.rewind()
+                self._run(exchange)
 
     def _content_is_complete(self, content: Content) -> None:
         exchange = self.exchange
@@ -370,7 +371,10 @@ class HTTP1Connection(asyncio.Protocol):
             exchange.keep_alive = False  # the loop may be about to end: begin nothing more
             self._answered(exchange)
             raise
-        except (Exception, SystemExit):  # no request ends the server
+        except KeyboardInterrupt:
+            self._answered(exchange)
+            raise
+        except BaseException:  # SystemExit too: no request ends the server
             logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
         self._answered(exchange)
 
@@ -454,7 +458,11 @@ class HTTP1Connection(asyncio.Protocol):
             self.close()
             return
         self._end_reading()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # it was reset a moment ago
+            self.transport.abort()
+            return
         self.resume_reading()
         if self.state.is_stopping:
             self._end_soon()

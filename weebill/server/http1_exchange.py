@@ -109,9 +109,9 @@ class HTTP1Exchange(Exchange):
                 return piece
             if content.failure is not None:
                 raise content.failure
-            if content.complete or content.use is Use.DROP:
+            if content.complete:
                 return b""
-            if self._output.lost:
+            if self._output.lost or content.use is Use.DROP:  # the rest is not going to be read
                 raise ClientDisconnected
             if self.expects_continue:
                 self._ask_for_content(content)

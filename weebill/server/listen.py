@@ -61,19 +61,29 @@ def _listen(family: int, address: tuple[object, ...], backlog: int) -> socket.so
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Have the kernel take in no more connections, while those that it has taken in can still be accepted.
+    """Have the kernel begin no more connections, while those that have begun can still be accepted.
 
     Without this, one that comes between the last accept and close is reset, although its client may have
-    asked already. Linux only: a filter that drops every packet, so that a client tries again in a second.
+    asked already. Linux only: a filter that drops each SYN, so that its client tries again in a second.
     """
     if sys.platform != "linux":
         return
     import ctypes  # for this alone
 
-    drop = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # struct sock_filter: return 0
-    program = struct.pack("HP", 1, ctypes.addressof(drop))  # struct sock_fprog: of one instruction
+    instructions = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in _NO_SYN))
+    program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(instructions))  # struct sock_fprog
     with contextlib.suppress(OSError):  # a sandbox may forbid it
-        listener.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+_SO_ATTACH_FILTER = 26
+_NO_SYN = (  # struct sock_filter: code, jump if true, jump if false, constant
+    (0x30, 0, 0, 13),  # load the byte with TCP's flags
+    (0x54, 0, 0, 0x12),  # and SYN | ACK
+    (0x15, 0, 1, 0x02),  # is it SYN alone?
+    (0x06, 0, 0, 0),  # keep nothing of it
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of any other
+)
 
 
 def accept_all(listener: socket.socket, most: int) -> Iterator[socket.socket]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from textwrap import indent
 from typing import Any
 
 __all__ = ["configure_logging"]
@@ -33,7 +34,8 @@ class _Formatter(logging.Formatter):
         return f"{colour}{line}\x1b[0m" if colour else line
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return _CONTROLS_IN_LINES.sub(_escaped, super().formatException(ei))
+        # Indented, so that a line of an exception's message is never taken for one of ours.
+        return indent(_CONTROLS_IN_LINES.sub(_escaped, super().formatException(ei)), "    ")
 
 
 def _escaped(control: re.Match[str]) -> str:

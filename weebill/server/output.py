@@ -28,7 +28,7 @@ class Output:
         self.written = 0  # bytes given to the transport
         self._taken = 0  # bytes of them that it had taken at the last look
         self._progress = now  # when it last took some, or there was nothing to take
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: dict[asyncio.Future[None], None] = {}  # in order, and quick to leave
 
     def send(self, data: bytes) -> None:
         """Write."""
@@ -67,12 +67,15 @@ class Output:
     async def wait(self) -> None:
         """Wait until something happens on the connection, be it what the caller waits for or not."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self.waiters.append(waiter)
-        await waiter
+        self.waiters[waiter] = None
+        try:
+            await waiter
+        finally:
+            self.waiters.pop(waiter, None)
 
     def wake(self) -> None:
         """Something has happened."""
-        waiters, self.waiters = self.waiters, []
+        waiters, self.waiters = self.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -26,6 +26,8 @@ __all__ = ["Worker", "main", "serve"]
 
 logger = logging.getLogger("weebill")
 
+LAST_SECONDS = 2.0  # from the second signal to the end, whatever is under way
+
 importing = False  # the command line imports a program, which it is going to serve itself
 
 
@@ -86,6 +88,11 @@ class Worker:
         """The application's start and end, in one task: what a lifespan opens, it may close."""
         try:
             await self.application.__startup__()
+        except asyncio.CancelledError:
+            if started.done():  # it is start() that was cancelled
+                raise
+            started.set_exception(StartError("the application's start was cancelled"))
+            return
         except Exception as error:
             started.set_exception(error)
             return
@@ -113,7 +120,7 @@ class Worker:
         try:
             await self._end_connections()
             self._quiet.set()
-            if await self._wait(self._life):
+            if await self._wait(self._life, max(self.settings.graceful_timeout, 1.0)):
                 await self._life
             else:
                 logger.warning("the application's shutdown was not waited for")
@@ -141,6 +148,8 @@ class Worker:
         """Accept no more. What the kernel has taken in already, connections and requests, is not reset: a few
         turns of the loop see to the most of it, and what has come in the last is accepted by hand."""
         loop = self.state.loop
+        for listener in self._listeners if self._sockets is None else ():  # others may go on with theirs
+            turn_away(listener)
         await _turns(3)
         for listener in self._listeners:
             # asyncio forgets a connection that it has accepted when its server is closed in the next turn; so
@@ -150,8 +159,6 @@ class Worker:
         await _turns(2)
         late: list[socket.socket] = []
         for listener, server in zip(self._listeners, self._servers, strict=True):
-            if self._sockets is None:  # others may go on with theirs
-                turn_away(listener)
             late.extend(accept_all(listener, self.settings.backlog))
             server.close()
         for accepted in late:
@@ -221,6 +228,8 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     configure_logging(settings.log_level)
     worker = Worker(application, settings, sockets)
     restarting = False
+    signals = 0
+    before: dict[int, Any] = {}  # the handlers of signals
 
     def restart() -> None:
         nonlocal restarting
@@ -234,10 +243,18 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
         def stop() -> None:
             worker.stop() if starting.done() else starting.cancel()
 
+        def on_signal(number: int, frame: object) -> None:
+            nonlocal signals
+            signals += 1
+            if signals > 1:  # a loop that is blocked, or a task that will not end, does not keep the process
+                exit_at_last = threading.Timer(LAST_SECONDS, os._exit, (128 + number,))
+                exit_at_last.daemon = True
+                exit_at_last.start()
+            loop.call_soon_threadsafe(stop)
+
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                with contextlib.suppress(NotImplementedError):  # Windows has KeyboardInterrupt only
-                    loop.add_signal_handler(number, stop)
+                before[number] = signal.signal(number, on_signal)
         await asyncio.wait([starting])
         if starting.cancelled():
             return
@@ -248,8 +265,12 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
         finally:
             unwatch()
 
-    with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
-        runner.run(run())
+    try:
+        with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
+            runner.run(run())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if restarting:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     return 0
