@@ -95,7 +95,9 @@ def test_a_bad_host_is_refused_each_time(parser: str) -> None:
 def test_what_is_remembered_of_peers_is_bounded(parser: str) -> None:
     for n in range(3000):
         read(parser, b"GET / HTTP/1.1", b"X-%d: y" % n, host=b"Host: h%d" % n)
+        read(parser, b"GET / HTTP/1.1", b"X" * 5_000 + b"%d: y" % n, host=b"Host: h%d" % n)
     assert len(head_module._roles) <= 2000
+    assert sum(map(len, head_module._roles)) < 100_000
     assert len(head_module._good_hosts) <= 2000
     # What is not remembered is read all the same.
     assert read(parser, b"POST / HTTP/1.1", b"CoNtEnT-lEnGtH: 3", host=b"Host: h4000").length == 3

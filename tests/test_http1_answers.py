@@ -369,8 +369,8 @@ def test_abort_cuts_an_answer_once_and_leaves_a_complete_one_alone() -> None:
     assert [answer.status for answer in run(too_early).answers()] == [500]
 
 
-@pytest.mark.parametrize("error", [None, ValueError("oops")])
-def test_an_application_that_gives_no_answer_gets_one(error: Exception | None, caplog: Any) -> None:
+@pytest.mark.parametrize("error", [None, ValueError("oops"), SystemExit(3)])
+def test_an_application_that_gives_no_answer_gets_one(error: BaseException | None, caplog: Any) -> None:
     async def program(exchange: Exchange) -> None:
         if error is not None:
             raise error

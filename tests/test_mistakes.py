@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,3 +246,12 @@ def test_a_wrong_option_of_run_is_one_sentence(capsys: pytest.CaptureFixture[str
         App(__name__).run(prot=1)
     assert ended.value.code == 3
     assert capsys.readouterr().err == "weebill: there is no option 'prot'; did you mean port?\n"
+
+
+def test_a_mistake_in_a_program_that_python_runs_is_one_sentence_too(tmp_path: Path) -> None:
+    program = tmp_path / "twice.py"
+    twice = "@app.get('/a')\ndef a(): ...\n" * 2
+    program.write_text(f"from weebill import App\napp = App(__name__)\n{twice}")
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (f"weebill: GET /a is registered twice: a ({program}:3) and a ({program}:5)\n")

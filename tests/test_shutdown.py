@@ -15,8 +15,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from live_client import Client
+from live_client import Client, Programs, hello
 from processes import PATIENCE, Running
+
+from weebill.server.listen import accept_all, turn_away
+from weebill.server.worker import Worker
+from weebill.settings import Settings
 
 HERE = Path(__file__).parent
 COMMAND = (sys.executable, "-m", "shutdown_program")
@@ -203,3 +207,41 @@ def test_a_port_is_free_again_when_its_server_has_ended() -> None:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+def test_a_listener_that_turns_away_keeps_what_has_begun() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Client(listener.getsockname()[1]) as early:
+        listener.setblocking(False)
+        turn_away(listener)
+        with socket.socket() as late:
+            late.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                late.connect(listener.getsockname())
+        (accepted,) = accept_all(listener, 10)
+        with accepted:
+            early.send(b"x" * 10_000)
+            early.shut()
+            with accepted.makefile("rb") as file:
+                accepted.setblocking(True)
+                assert len(file.read()) == 10_000
+
+
+def test_a_listener_that_was_lent_goes_on_without_the_server() -> None:
+    async def serve_once(listener: socket.socket) -> None:
+        worker = Worker(Programs(hello=hello), Settings(), [listener.dup()])
+        await worker.start()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"hello")
+        writer.close()
+        worker.stop()
+        await worker.wait_stopped()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(3):
+            asyncio.run(serve_once(listener))
+        with Client(listener.getsockname()[1]) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"x")
+                assert client.file.read(1) == b"x"

@@ -62,6 +62,9 @@ class App(Router):
         lifespan: Lifespan | None = None,
     ) -> None:
         super().__init__()
+        in_console = hasattr(sys, "ps1")
+        if sys.excepthook is sys.__excepthook__ and not in_console:  # nobody else has a say in it
+            sys.excepthook = _tell_mistakes_in_a_sentence
         module = vars(sys.modules[name]) if name in sys.modules else sys._getframe(1).f_globals
         file = module.get("__file__")  # a console has none
         self.root = Path(file).resolve().parent if file else Path.cwd()
@@ -342,6 +345,14 @@ def _as_context_manager(lifespan: Callable[..., Any]) -> Lifespan:
     if len(parameters(lifespan, "as a lifespan")) != 1:
         raise SignatureError(f"the lifespan {describe(lifespan)} must take one parameter, the app")
     return asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
+
+
+def _tell_mistakes_in_a_sentence(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """sys.excepthook: a mistake in how Weebill is used says itself where it is; all else has a traceback."""
+    if isinstance(error, ConfigurationError):
+        print(f"weebill: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 async def _raise_refusal(request: Request) -> Response:

@@ -47,6 +47,7 @@ _FRAMING = (_HOST_FIELD, b"content-length", b"transfer-encoding", b"connection",
 _roles: dict[bytes, bytes] = {}
 _new = tuple.__new__  # PERF: a named tuple without its own constructor, three times as fast
 _MAX_SPELLINGS = 2000
+_MAX_LENGTH = 64  # bytes of a name that is remembered
 
 # RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
 _HOST = re.compile(
@@ -60,7 +61,9 @@ _good_hosts: set[bytes] = set()
 def _role(name: bytes) -> bytes:
     lower = name.lower()
     role = _FRAMING[_FRAMING.index(lower)] if lower in _FRAMING else b""  # the same object each time
-    if len(_roles) < _MAX_SPELLINGS:
+    if len(name) <= _MAX_LENGTH:
+        if len(_roles) >= _MAX_SPELLINGS:  # somebody makes names up: begin again with those that are in use
+            _roles.clear()
         _roles[name] = role
     return role
 
@@ -160,8 +163,9 @@ def _check_host(host: bytes) -> None:
     found = _HOST.fullmatch(host)
     if found is None or int(found[2] or 0) > 65535 or not (found[1] is None or _is_ipv6(found[1])):
         raise ProtocolError(400, "Host is malformed.")
-    if len(_good_hosts) < _MAX_SPELLINGS:
-        _good_hosts.add(host)
+    if len(_good_hosts) >= _MAX_SPELLINGS:
+        _good_hosts.clear()
+    _good_hosts.add(host)
 
 
 def _is_ipv6(address: bytes) -> bool:

@@ -23,7 +23,6 @@ The answer has a small state of its own (http1_exchange.py). The two meet in `_a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from enum import Enum
 from typing import cast
@@ -41,7 +40,7 @@ from ..exchange import BUFFERED
 from .content import Content, Use
 from .head import Head, check_beginning, check_sizes, read_head
 from .http1_exchange import HTTP1Exchange, Phase
-from .output import Output
+from .output import Output, address
 from .state import SWEEP, State
 from .wire import CONTINUE, minimal
 
@@ -64,27 +63,6 @@ class Reading(Enum):
 
 class HTTP1Connection(asyncio.Protocol):
     """One client. Only the loop's thread touches it."""
-
-    __slots__ = (
-        "_buffer",
-        "_content",
-        "_eof",
-        "_flush",
-        "_parser",
-        "_paused_reading",
-        "_reading",
-        "_requests",
-        "_searched",
-        "_since",
-        "_task",
-        "client",
-        "exchange",
-        "output",
-        "scheme",
-        "server",
-        "state",
-        "transport",
-    )
 
     transport: asyncio.Transport
 
@@ -111,8 +89,8 @@ class HTTP1Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = self.output.transport = cast(asyncio.Transport, transport)
-        self.client = _address(transport, "peername")
-        self.server = _address(transport, "sockname")
+        self.client = address(transport, "peername")
+        self.server = address(transport, "sockname")
         self.state.add(self)
         logger.debug("connection from %s", self.client)
 
@@ -291,15 +269,14 @@ class HTTP1Connection(asyncio.Protocol):
         self._flush = None
         if self.exchange is not exchange or self._task is not None:  # the client has gone, or was refused
             exchange.body.close()
-        elif exchange.refusal is not None and self._content is not None:
-            self._content.drop()
+            return
+        self.resume_reading()
+        if exchange.refusal is not None:
+            cast(Content, self._content).drop()
             self._run(exchange)
-            self.resume_reading()
-        else:
-            self.resume_reading()
-            if self._reading is Reading.ANSWER:
-                exchange.body.rewind()
-                self._run(exchange)
+        elif self._reading is Reading.ANSWER:
+            exchange.body.rewind()
+            self._run(exchange)
 
     def _content_is_complete(self, content: Content) -> None:
         exchange = self.exchange
@@ -326,10 +303,8 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         """Tell a handler that no more of its content comes; its answer is the last."""
-        assert self._content is not None
-        assert self.exchange is not None
-        self._content.failure = error
-        self.exchange.keep_alive = False
+        cast(Content, self._content).failure = error
+        cast(HTTP1Exchange, self.exchange).keep_alive = False
         self._reading = Reading.ANSWER
         self.output.wake()
 
@@ -371,6 +346,8 @@ class HTTP1Connection(asyncio.Protocol):
             exchange.keep_alive = False  # the loop may be about to end: begin nothing more
             self._answered(exchange)
             raise
+        except GeneratorExit:  # the loop was closed under it
+            raise
         except KeyboardInterrupt:
             self._answered(exchange)
             raise
@@ -382,9 +359,7 @@ class HTTP1Connection(asyncio.Protocol):
         """The application has done with a request: go on to the next, or end."""
         if self.output.waiters:
             self.output.wake()
-        self.exchange = self._task = None
-        if exchange.content is not None:
-            self._free_content(exchange, exchange.content)
+        self._forget_request()
         is_over = self._reading is Reading.LINGER  # the client has gone, or was cut off
         is_finished = exchange.phase is Phase.FINISHED
         if not is_over and not is_finished:
@@ -405,12 +380,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _forget_request(self) -> None:
         exchange, self.exchange, self._task = self.exchange, None, None
         if exchange is not None and exchange.content is not None:
-            self._free_content(exchange, exchange.content)
-
-    def _free_content(self, exchange: HTTP1Exchange, content: Content) -> None:
-        content.drop()
-        if exchange.body is not NO_BODY and self._flush is None:
-            exchange.body.close()
+            exchange.content.drop()
+            if exchange.body is not NO_BODY and self._flush is None:
+                exchange.body.close()
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:
         if exchange.phase is Phase.NOTHING:
@@ -525,11 +497,3 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._content.is_too_slow(now, settings.body_rate, settings.body_grace + SWEEP):
             rate = settings.body_rate
             self._end_content(RequestTimeout(f"The content comes more slowly than {rate} bytes a second."))
-
-
-def _address(transport: asyncio.BaseTransport, end: str) -> tuple[str, int] | None:
-    """Host and port of one end; a unix socket has none, and neither has one that was reset at once."""
-    name: object = None
-    with contextlib.suppress(OSError):
-        name = transport.get_extra_info(end)
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..errors import ClientDisconnected
 
-__all__ = ["Output"]
+__all__ = ["Output", "address"]
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, and for no time
 
@@ -79,3 +79,11 @@ class Output:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def address(transport: asyncio.BaseTransport, end: str) -> tuple[str, int] | None:
+    """Host and port of one end; a unix socket has none, and neither has one that was reset at once."""
+    name: object = None
+    with suppress(OSError):
+        name = transport.get_extra_info(end)
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None

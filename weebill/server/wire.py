@@ -54,7 +54,9 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
     if known is not None:
         return known
     head = _new_head(status, fields)
-    if len(fields) <= _FEW and len(head.block) <= _SHORT and len(_heads) < _MAX_HEADS:
+    if len(fields) <= _FEW and len(head.block) <= _SHORT:
+        if len(_heads) >= _MAX_HEADS:
+            _heads.clear()
         _heads[(status, *fields)] = head
     return head
 
@@ -97,8 +99,9 @@ def _learn(name: bytes, value: bytes) -> bool:
         raise ResponseError(str(error)) from None
     if name.lower() in _OURS:
         return False
-    if len(_plain) < _MAX_SPELLINGS:
-        _plain.add(name)
+    if len(_plain) >= _MAX_SPELLINGS:
+        _plain.clear()
+    _plain.add(name)
     return True
 
 
