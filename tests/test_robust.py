@@ -92,7 +92,7 @@ def test_a_client_that_goes_away_is_noticed_after_content_that_went_to_a_file() 
             client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" + content)
             loop = server._server.worker.state.loop
             asyncio.run_coroutine_threadsafe(begun.wait(), loop).result(10)
-        asyncio.run_coroutine_threadsafe(cancelled.wait(), loop).result(10)
+        assert asyncio.run_coroutine_threadsafe(cancelled.wait(), loop).result(10)
 
 
 def test_content_is_not_read_in_part_once_its_file_is_closed() -> None:
