@@ -145,7 +145,8 @@ class Exchange:
     async def read(self) -> bytes:
         """The next piece of the request's content, b"" at its end.
 
-        Raises ClientDisconnected if the peer goes before that, BodyTooLarge beyond the limit.
+        Raises ClientDisconnected if the peer goes before that, BodyTooLarge beyond the limit, ProtocolError
+        if what it sends is malformed, too slow or cut short.
         """
         return self.body.read_piece()
 
