@@ -16,6 +16,7 @@ from .bridges import adapt
 from .bridges.asgi import serve_scope
 from .error_pages import debug_response, error_response
 from .errors import (
+    BodyTooLarge,
     ClientDisconnected,
     ConfigurationError,
     HTTPException,
@@ -312,7 +313,7 @@ class App(Router):
         """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
         if isinstance(error, ClientDisconnected):
             return
-        if isinstance(error, ProtocolError | HTTPException):  # the peer's fault, in the middle of an answer
+        if isinstance(error, ProtocolError | BodyTooLarge):  # the peer's fault, in the middle of an answer
             logger.info("%s %s [%s] broke off: %s", request.method, request.target, request.id, error)
             return
         used_wrong = isinstance(error, ConfigurationError | ResponseError)

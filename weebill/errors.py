@@ -4,6 +4,7 @@ WeebillError
 ├── ConfigurationError            you misused us: raised at registration or at start
 │   ├── PatternError              a path or event pattern that means nothing
 │   ├── SignatureError            a handler whose parameters cannot be filled
+│   ├── ReturnValueError          a handler returned what no answer can be made of
 │   ├── DuplicateRoute            the same method and pattern twice
 │   └── StartError                the server could not start (port taken, program not found)
 ├── HTTPException                 an answer that is not the handler's value
