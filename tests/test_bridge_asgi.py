@@ -116,7 +116,7 @@ def test_content_is_not_read_before_the_application_asks():
 
 
 def test_content_beyond_the_limit_is_413_and_the_application_is_told_that_its_client_is_gone(caplog):
-    caplog.set_level(logging.INFO, "weebill")
+    caplog.set_level(logging.DEBUG, "weebill")
     seen = []
 
     async def app(scope, receive, send):
@@ -180,7 +180,7 @@ def test_receive_after_the_answer_is_a_disconnect():
 
 
 def test_send_raises_oserror_when_the_client_goes_in_a_stream(caplog):
-    caplog.set_level(logging.INFO, "weebill")
+    caplog.set_level(logging.DEBUG, "weebill")
 
     async def main():
         peer = Peer()

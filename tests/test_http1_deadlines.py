@@ -229,7 +229,7 @@ def test_a_client_that_reads_nothing_is_cut_off(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.INFO, "weebill"):
         asyncio.run(main())
     assert {record.getMessage() for record in caplog.records} == {
-        "cut off ('192.0.2.7', 40000): it read nothing for 30s"
+        "cut off 192.0.2.7: it read nothing for 30s"
     }
 
 
@@ -291,11 +291,27 @@ def test_a_client_that_does_not_close_is_waited_for_two_seconds() -> None:
             await turns()
             assert wire.transport.shut
             await wire.pass_time(2)
-            wire.send(b"more")
             assert not wire.transport.closing
             await wire.pass_time(1)
             assert wire.transport.aborted
             assert wire.state.connections == set()
+
+    asyncio.run(main())
+
+
+def test_a_client_that_goes_on_talking_behind_the_end_is_heard_for_thirty_seconds() -> None:
+    async def main() -> None:
+        wire = Wire(max_body=0)
+        wire.send(post(1 << 40))
+        await turns()
+        assert wire.answers()[0].status == 413
+        for _ in range(29):
+            wire.send(b"x" * 1000)
+            await wire.pass_time(1)
+            assert not wire.transport.closing
+        wire.send(b"x")
+        await wire.pass_time(1)
+        assert wire.transport.aborted
 
     asyncio.run(main())
 

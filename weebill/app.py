@@ -311,10 +311,9 @@ class App(Router):
 
     def _log(self, request: Request, route: Route, error: Exception) -> None:
         """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
-        if isinstance(error, ClientDisconnected):
-            return
-        if isinstance(error, ProtocolError | BodyTooLarge):  # the peer's fault, in the middle of an answer
-            logger.info("%s %s [%s] broke off: %s", request.method, request.target, request.id, error)
+        if isinstance(
+            error, ClientDisconnected | ProtocolError | BodyTooLarge
+        ):  # the peer's, which the wire tells
             return
         used_wrong = isinstance(error, ConfigurationError | ResponseError)
         handler = describe(route.handler)

@@ -9,11 +9,13 @@ WeebillError
 │   └── StartError                the server could not start (port taken, program not found)
 ├── HTTPException                 an answer that is not the handler's value
 │   ├── BodyTooLarge              413, the limit `max_body`
-│   └── QueueFull                 503, the limit `thread_queue`
+│   ├── QueueFull                 503, the limit `thread_queue`
+│   └── HandlerTimeout            503, the limits `timeout=` of a route and `handler_timeout`
 ├── ProtocolError                 the peer is wrong: answered by the server itself, then closed
 │   ├── TargetTooLong             414, the limit `max_request_line`
 │   ├── FieldsTooLarge            431, the limits `max_fields_size` and `max_fields`
-│   └── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
+│   ├── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
+│   └── TooManyConnections        503, the limit `max_connections_per_client`
 ├── ListenerError                 events (events.py)
 │   ├── RouteError                an event pattern that means nothing; a PatternError too
 │   ├── ContextAlreadyExists, ContextNotFound
@@ -46,6 +48,7 @@ __all__ = [
     "EventNotFound",
     "FieldsTooLarge",
     "HTTPException",
+    "HandlerTimeout",
     "ListenerError",
     "ListenerNotFound",
     "PathParamsError",
@@ -59,6 +62,7 @@ __all__ = [
     "SignatureError",
     "StartError",
     "TargetTooLong",
+    "TooManyConnections",
     "WeebillError",
     "reason_phrase",
 ]
@@ -146,6 +150,14 @@ class QueueFull(HTTPException):
         super().__init__(503, f"{limit} requests wait for a worker thread already.", {"retry-after": "1"})
 
 
+class HandlerTimeout(HTTPException):
+    """A handler took longer than it may (RFC 9110 section 15.6.4)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(503, f"There was no answer within {seconds:g} seconds.")
+        self.seconds = seconds
+
+
 class ProtocolError(WeebillError):
     """The peer broke a rule of HTTP. The server answers `status_code` and closes the connection."""
 
@@ -153,6 +165,9 @@ class ProtocolError(WeebillError):
         self.status_code = status_code
         self.detail = detail
         super().__init__(status_code, detail)
+
+    def __str__(self) -> str:
+        return f"{self.status_code} {self.detail}"
 
 
 class TargetTooLong(ProtocolError):
@@ -174,6 +189,13 @@ class RequestTimeout(ProtocolError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(408, detail)
+
+
+class TooManyConnections(ProtocolError):
+    """One client has as many connections as `max_connections_per_client` allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(503, f"There are {limit} connections from your address already.")
 
 
 class ListenerError(WeebillError):

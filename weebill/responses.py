@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import mimetypes
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from urllib.parse import quote
 
 import msgspec
 
 from .binding import describe
-from .errors import HTTPException, ReturnValueError
+from .errors import ClientDisconnected, HTTPException, ReturnValueError
 from .headers import Fields, MutableHeaders, http_date
 from .threads import run_file_io, run_in_thread
 
@@ -166,7 +167,7 @@ class StreamingResponse(Response):
 
     The head is sent with the first piece, so that an error before it is still a proper answer; the pieces'
     type decides the media type where none is given. An ordinary iterator runs in worker threads. The
-    iterator is closed when the client goes away.
+    iterator is closed when the client goes away; one that waits for something then is cancelled.
     """
 
     def __init__(
@@ -181,6 +182,10 @@ class StreamingResponse(Response):
 
     async def send(self, exchange: Exchange) -> None:
         """Hand the pieces to the wire, each when the client has room for it."""
+        async with _while_connected(exchange):
+            await self._send_pieces(exchange)
+
+    async def _send_pieces(self, exchange: Exchange) -> None:
         pieces = self.pieces if isinstance(self.pieces, AsyncIterable) else _in_threads(iter(self.pieces))
         started = False
         async with aclosing(_closing(pieces)) as source:
@@ -203,6 +208,33 @@ class StreamingResponse(Response):
         return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
 
 
+@asynccontextmanager
+async def _while_connected(exchange: Exchange) -> AsyncGenerator[None, None]:
+    """Cancel what is inside when the client goes away, and raise ClientDisconnected: who waits for the next
+    piece would not learn it from the wire."""
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    leaving = asyncio.ensure_future(exchange.disconnected())
+    has_left = False
+
+    def leave(_: asyncio.Future[None]) -> None:
+        nonlocal has_left
+        if not leaving.cancelled() and not over:
+            has_left = True
+            task.cancel()
+
+    over = False
+    leaving.add_done_callback(leave)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not has_left or task.uncancel():
+            raise
+        raise ClientDisconnected from None
+    finally:
+        over = True
+        leaving.cancel()
+
+
 async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
     """The same pieces; when it is closed, so is what they come from."""
     try:
@@ -220,12 +252,21 @@ def _next(pieces: Iterator[Any], end: object) -> Any:
 async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     """Step an ordinary iterator in worker threads, always in the same context."""
     context, end = copy_context(), object()
+    step: asyncio.Future[Any] | None = None
+
     try:
-        while (piece := await run_in_thread(context.run, _next, pieces, end)) is not end:
+        while True:
+            step = run_in_thread(context.run, _next, pieces, end)
+            piece = await asyncio.shield(step)  # a thread cannot be stopped
+            if piece is end:
+                return
             yield piece
     finally:
         if isinstance(pieces, Generator):
-            await run_in_thread(context.run, pieces.close)
+            if step is not None and not step.done():  # given up while it runs: it is closed after that
+                step.add_done_callback(lambda _: run_in_thread(context.run, pieces.close))
+            else:
+                await run_in_thread(context.run, pieces.close)
 
 
 class FileResponse(Response):

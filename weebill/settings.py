@@ -105,12 +105,18 @@ class Settings:
     log_level: str = _option(
         "info", "Least level that is logged.", choices=("critical", "error", "warning", "info", "debug")
     )
-    max_request_line: int = _option(
-        8 << 10, "Longest request line; beyond it 414.", "size", group="How much it takes"
+    max_connections: int = _option(
+        10_000, "Open connections; beyond it others wait in the backlog.", least=1, group="How much it takes"
     )
+    max_connections_per_client: int = _option(
+        0, "Open connections from one address; beyond it 503. 0 for no limit."
+    )
+    max_request_line: int = _option(8 << 10, "Longest request line; beyond it 414.", "size")
     max_fields_size: int = _option(64 << 10, "All fields of a request together; beyond it 431.", "size")
     max_fields: int = _option(100, "Number of fields of a request; beyond it 431.")
     max_body: int = _option(16 << 20, "Longest content of a request; beyond it 413.", "size")
+    max_chunk_extension: int = _option(256, "Extensions of one chunk; beyond it 400.", "size")
+    max_trailers: int = _option(8 << 10, "Trailers behind chunked content; beyond it 431.", "size")
     spool: int = _option(1 << 20, "Content beyond this goes to a temporary file.", "size")
     max_pipelined: int = _option(
         64 << 10, "Bytes of pipelined requests that wait; beyond it reading pauses.", "size"
@@ -121,6 +127,9 @@ class Settings:
     body_rate: int = _option(240, "Bytes per second that content must come with.", "size")
     body_grace: float = _option(5.0, "Time before the rate of content counts.", "duration")
     idle_timeout: float = _option(75.0, "An idle connection is closed after this time.", "duration")
+    handler_timeout: float = _option(
+        0.0, "An answer must begin in this time, or it is 503. 0 for no limit.", "duration"
+    )
     write_timeout: float = _option(30.0, "A client that reads nothing for this time is cut off.", "duration")
     graceful_timeout: float = _option(10.0, "Time for requests in flight when the server stops.", "duration")
 

@@ -76,7 +76,7 @@ class ASGIApplication:
             await self.app(self._scope(exchange), call.receive, call.send)
         except (Exception, SystemExit) as error:  # no request ends the server
             if call.gone:  # the application's way to stop; nobody waits for an answer
-                logger.info("The ASGI application ended with %r after its client had gone", error)
+                logger.debug("The ASGI application ended with %r after its client had gone", error)
             else:
                 # Starlette answers 500 for itself, and raises then.
                 await fail(exchange, "The ASGI application raised", error, complete=call.stage == COMPLETE)
@@ -136,8 +136,11 @@ class _Call:
         if not self._content_ended and self.stage != COMPLETE and not self.gone:
             try:
                 piece = await self._exchange.read()
-            except (ClientDisconnected, ProtocolError):
+            except ClientDisconnected:
                 self.gone = True
+                return {"type": "http.disconnect"}
+            except ProtocolError as error:  # malformed, too slow or cut short: never taken for complete
+                await self._turn_away(HTTPException(error.status_code, error.detail))
                 return {"type": "http.disconnect"}
             except HTTPException as refusal:  # BodyTooLarge
                 await self._turn_away(refusal)

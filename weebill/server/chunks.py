@@ -11,12 +11,11 @@ import re
 from enum import Enum
 
 from ..errors import FieldsTooLarge, ProtocolError
+from ..settings import Settings
 
 __all__ = ["ChunkedReader"]
 
-MAX_EXTENSION = 256  # bytes of a chunk's extensions
-LONGEST_SIZE = 16 + MAX_EXTENSION  # bytes of a line with a size and extensions
-MAX_TRAILERS = 8192  # bytes of the trailer section
+MAX_DIGITS = 16  # of a size
 # Framing that is free with each chunk, and how much more may come without as much content (the precedent is
 # Go's net/http, CVE-2023-39326).
 FREE_FRAMING = 16
@@ -25,11 +24,12 @@ MAX_FRAMING = 16384
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:%b)*" % _EXTENSION)
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,%d})(?:%b)*" % (MAX_DIGITS, _EXTENSION))
 _TRAILER = re.compile(rb"%b:[\t \x21-\x7e\x80-\xff]*" % _TOKEN)
 
 _TOO_MUCH = "The chunks are malformed: there is more data than the size says."
-_LONG_EXTENSIONS = f"The chunks have extensions of more than {MAX_EXTENSION} bytes."
+
+_USUAL = Settings()
 
 
 class _Awaited(Enum):
@@ -43,11 +43,16 @@ class _Awaited(Enum):
 
 
 class ChunkedReader:
-    """Takes the framing off. `complete` once the end was seen."""
+    """Takes the framing off. `complete` once the end was seen.
 
-    __slots__ = ("_awaited", "_framing", "_left", "_line", "_trailers")
+    The limits of `settings` are `max_chunk_extension` and `max_trailers`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_awaited", "_framing", "_left", "_line", "_longest", "_max_trailers", "_trailers")
+
+    def __init__(self, settings: Settings = _USUAL) -> None:
+        self._longest = MAX_DIGITS + settings.max_chunk_extension  # bytes of a line with a size
+        self._max_trailers = settings.max_trailers
         self._awaited = _Awaited.SIZE
         self._left = 0  # bytes of the chunk at hand that are still to come
         self._line = b""  # the beginning of a line
@@ -76,7 +81,7 @@ class ChunkedReader:
                 if not self._left:
                     self._awaited = _Awaited.END_OF_DATA
                 continue
-            line_end = data.find(b"\r\n", at, at + MAX_TRAILERS + 2)
+            line_end = data.find(b"\r\n", at, at + max(self._longest, self._max_trailers) + 2)
             if line_end < 0:
                 self._keep(data[at:])
                 return b"".join(pieces), b""
@@ -91,8 +96,8 @@ class ChunkedReader:
         elif self._awaited is _Awaited.END_OF_DATA:
             if line != b"\r":
                 raise ProtocolError(400, _TOO_MUCH)
-        elif len(line) > LONGEST_SIZE:
-            raise ProtocolError(400, _LONG_EXTENSIONS)
+        else:
+            self._check_length(line)
         if b"\n" in line or b"\r" in line[:-1]:
             raise ProtocolError(400, "The chunks are malformed: a line does not end in CR LF.")
         self._line = line
@@ -113,8 +118,7 @@ class ChunkedReader:
             self._awaited = _Awaited.NOTHING
 
     def _read_size(self, line: bytes) -> None:
-        if len(line) > LONGEST_SIZE:
-            raise ProtocolError(400, _LONG_EXTENSIONS)
+        self._check_length(line)
         found = _SIZE.fullmatch(line)
         if found is None:
             raise ProtocolError(400, "The chunks are malformed: a size is no hexadecimal number.")
@@ -124,6 +128,11 @@ class ChunkedReader:
             raise ProtocolError(400, "The chunks hold more extensions than content.")
         self._awaited = _Awaited.DATA if self._left else _Awaited.TRAILER
 
+    def _check_length(self, line: bytes) -> None:
+        if len(line) > self._longest:
+            most = self._longest - MAX_DIGITS
+            raise ProtocolError(400, f"The chunks have extensions of more than {most} bytes.")
+
     def _check_trailers(self, more: int) -> None:
-        if self._trailers + more > MAX_TRAILERS:
-            raise FieldsTooLarge(f"longer than {MAX_TRAILERS} bytes in the trailer section")
+        if self._trailers + more > self._max_trailers:
+            raise FieldsTooLarge(f"longer than {self._max_trailers} bytes in the trailer section")

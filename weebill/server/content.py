@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from ..settings import Settings
 from .chunks import ChunkedReader
 
 __all__ = ["Content", "Use"]
@@ -27,7 +28,8 @@ class Use(Enum):
 
 
 class Content:
-    """`length` in bytes, None for chunked; `limit` for what is wanted of it; `now` is when its head came.
+    """`length` in bytes, None for chunked; `limit` for what is wanted of it; `now` is when its head came;
+    `settings` have the limits of chunks.
 
     `failure` is why no more of it will come.
     """
@@ -46,14 +48,14 @@ class Content:
         "use",
     )
 
-    def __init__(self, length: int | None, limit: int, use: Use, now: float) -> None:
+    def __init__(self, length: int | None, limit: int, use: Use, now: float, settings: Settings) -> None:
         self.limit = limit
         self.use = use
         self.received = 0
         self.complete = False
         self.failure: Exception | None = None
         self._left = length or 0
-        self._chunks = ChunkedReader() if length is None else None
+        self._chunks = ChunkedReader(settings) if length is None else None
         self._pieces: list[bytes] = []
         self._waiting = 0  # bytes in _pieces
         self._since = now  # since when the pace is measured

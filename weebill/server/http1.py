@@ -32,9 +32,11 @@ from ..errors import (
     BodyTooLarge,
     ClientDisconnected,
     FieldsTooLarge,
+    HandlerTimeout,
     HTTPException,
     ProtocolError,
     RequestTimeout,
+    TooManyConnections,
 )
 from ..exchange import BUFFERED
 from .content import Content, Use
@@ -48,7 +50,8 @@ __all__ = ["HTTP1Connection"]
 
 logger = logging.getLogger("weebill")
 
-LINGER = 2.0  # seconds that a connection which has ended waits for its client to see the answer
+LINGER = 2.0  # seconds that a connection which has ended waits for its client to say something more
+LINGER_IN_ALL = 30.0  # seconds that it waits for a client that goes on talking (nginx's precedent)
 LAST_LINGER = 0.5  # the same while the server stops
 
 
@@ -63,6 +66,28 @@ class Reading(Enum):
 
 class HTTP1Connection(asyncio.Protocol):
     """One client. Only the loop's thread touches it."""
+
+    __slots__ = (
+        "_buffer",
+        "_content",
+        "_eof",
+        "_flush",
+        "_lingers_until",
+        "_parser",
+        "_paused_reading",
+        "_reading",
+        "_requests",
+        "_searched",
+        "_since",
+        "_task",
+        "client",
+        "exchange",
+        "output",
+        "scheme",
+        "server",
+        "state",
+        "transport",
+    )
 
     transport: asyncio.Transport
 
@@ -81,7 +106,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._eof = False
         self._paused_reading = False
         self._requests = 0
-        self._since = state.now  # when this state of reading began
+        self._since = state.now  # when this state of reading began, or the handler
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
 
@@ -91,8 +116,11 @@ class HTTP1Connection(asyncio.Protocol):
         self.transport = self.output.transport = cast(asyncio.Transport, transport)
         self.client = address(transport, "peername")
         self.server = address(transport, "sockname")
-        self.state.add(self)
         logger.debug("connection from %s", self.client)
+        try:
+            self.state.add(self, self.client and self.client[0])
+        except TooManyConnections as error:
+            self._refuse(error, b"")
 
     def connection_lost(self, error: Exception | None) -> None:
         self.output.lost = True
@@ -134,6 +162,8 @@ class HTTP1Connection(asyncio.Protocol):
                 else:
                     if self._reading is Reading.ANSWER:
                         self._hold(data)
+                    else:
+                        self._since = self.state.now  # it still talks; nobody listens
                     return
         except ProtocolError as error:
             self._refuse(error, data)
@@ -212,7 +242,7 @@ class HTTP1Connection(asyncio.Protocol):
         else:
             use = Use.HAND_ON if intake.stream else Use.GATHER
         self._reading = Reading.CONTENT
-        self._content = exchange.content = Content(length, limit, use, self.state.now)
+        self._content = exchange.content = Content(length, limit, use, self.state.now, settings)
         if use is not Use.GATHER:
             self._run(exchange)
             return
@@ -299,6 +329,7 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._task is None:
             self._refuse(error, data)
         else:
+            self._complain(error, data)
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -334,6 +365,7 @@ class HTTP1Connection(asyncio.Protocol):
     # -- answering
 
     def _run(self, exchange: HTTP1Exchange) -> None:
+        self._since = self.state.now
         # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
         self._task = asyncio.Task(self._answer(exchange), loop=self.state.loop, name="weebill-request")
 
@@ -386,8 +418,11 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:
         if exchange.phase is Phase.NOTHING:
-            exchange.status = 500
-            self.output.send(minimal(500, "The application gave no answer.", self.state.date))
+            error = exchange.refusal
+            if not isinstance(error, HandlerTimeout):
+                error = HTTPException(500, "The application gave no answer.")
+            exchange.status = error.status_code
+            self.output.send(minimal(error.status_code, error.detail, self.state.date))
             self._linger()
         else:
             exchange.abort()
@@ -416,11 +451,17 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _refuse(self, error: ProtocolError, data: bytes) -> None:
         """Answer a fault of the peer in the server's own words, and close."""
-        client = self.client[0] if self.client else "a client"
-        logger.warning("refused %s: %d %s %r", client, error.status_code, error.detail, data[:80])
+        self._complain(error, data)
         self._forget_request()
         self.output.send(minimal(error.status_code, error.detail, self.state.date))
         self._linger()
+
+    def _complain(self, error: ProtocolError, data: bytes) -> None:
+        client, status = self._client(), error.status_code
+        self.state.complain(logging.WARNING, "refused %s: %d %s %r", client, status, error.detail, data[:80])
+
+    def _client(self) -> str:
+        return self.client[0] if self.client else "a client"
 
     # -- ending
 
@@ -450,6 +491,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _end_reading(self) -> None:
         self._reading = Reading.LINGER
         self._since = self.state.now
+        self._lingers_until = self._since + LINGER_IN_ALL
         self._buffer = b""
 
     def shut_down(self) -> None:
@@ -473,8 +515,7 @@ class HTTP1Connection(asyncio.Protocol):
         from the sweep after it began: never early, and late by no more than one sweep."""
         settings = self.state.settings
         if self.output.look(now) >= settings.write_timeout + SWEEP:
-            logger.info("cut off %s: it read nothing for %gs", self.client, settings.write_timeout)
-            self.cut()
+            self._give_up(f"it read nothing for {settings.write_timeout:g}s")
             return
         elapsed = now - self._since - SWEEP
         if self._reading is Reading.HEAD:
@@ -486,8 +527,14 @@ class HTTP1Connection(asyncio.Protocol):
                 self._refuse(error, self._buffer)
         elif self._reading is Reading.CONTENT:
             self._check_pace(now)
-        elif self._reading is Reading.LINGER and elapsed >= LINGER and self.output.all_taken:
+        elif self._reading is Reading.ANSWER:
+            self._check_answer(now, elapsed)
+        elif (elapsed >= LINGER or now >= self._lingers_until) and self.output.all_taken:
             self.transport.abort()
+
+    def _give_up(self, reason: str) -> None:
+        self.state.complain(logging.INFO, "cut off %s: %s", self._client(), reason)
+        self.cut()
 
     def _check_pace(self, now: float) -> None:
         assert self._content is not None
@@ -497,3 +544,16 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._content.is_too_slow(now, settings.body_rate, settings.body_grace + SWEEP):
             rate = settings.body_rate
             self._end_content(RequestTimeout(f"The content comes more slowly than {rate} bytes a second."))
+
+    def _check_answer(self, now: float, elapsed: float) -> None:
+        exchange, settings = self.exchange, self.state.settings
+        if exchange is None or self._task is None:
+            return
+        limit = settings.handler_timeout
+        if exchange.phase is Phase.NOTHING:
+            if limit and elapsed >= limit and not isinstance(exchange.refusal, HandlerTimeout):
+                exchange.refusal = HandlerTimeout(limit)
+                self._task.cancel()
+        # A client that has shut its side may read on, or have gone: that is known when something is written.
+        elif self._eof and self.output.silence(now) >= settings.write_timeout + SWEEP:
+            self._give_up(f"it had shut its side, and nothing was sent for {settings.write_timeout:g}s")

@@ -7,12 +7,11 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 
 from ..errors import StartError
 from ..settings import Settings
 
-__all__ = ["accept_all", "open_sockets", "turn_away"]
+__all__ = ["open_sockets", "turn_away"]
 
 
 def open_sockets(settings: Settings) -> list[socket.socket]:
@@ -84,17 +83,6 @@ _NO_SYN = (  # struct sock_filter: code, jump if true, jump if false, constant
     (0x06, 0, 0, 0),  # keep nothing of it
     (0x06, 0, 0, 0xFFFFFFFF),  # keep all of any other
 )
-
-
-def accept_all(listener: socket.socket, most: int) -> Iterator[socket.socket]:
-    """The connections that the kernel has ready; no more than `most`, for others may keep coming."""
-    for _ in range(most):
-        try:
-            accepted, _address = listener.accept()
-        except OSError:  # there are no more
-            return
-        accepted.setblocking(False)
-        yield accepted
 
 
 def _sentence(error: OSError, host: str, port: int) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 __all__ = ["configure_logging"]
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-_CONTROLS_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROLS_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS = {
     logging.DEBUG: "\x1b[2m",  # dim
     logging.INFO: "\x1b[36m",  # cyan
@@ -21,14 +21,19 @@ _COLOURS = {
 }
 
 
+def _escape(record: logging.LogRecord) -> bool:
+    """What a peer sent must not begin a line or move the cursor of whoever reads the log, in whatever form a
+    program has it written."""
+    record.msg, record.args = _CONTROLS.sub(_escaped, record.getMessage()), None
+    return True
+
+
 class _Formatter(logging.Formatter):
     def __init__(self, coloured: bool) -> None:
         super().__init__("weebill: %(message)s")
         self._coloured = coloured
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        # What a peer sent must not begin a line or move the cursor of whoever reads the log.
-        record.message = _CONTROLS.sub(_escaped, record.message)
         line = super().formatMessage(record)
         colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
         return f"{colour}{line}\x1b[0m" if colour else line
@@ -43,8 +48,11 @@ def _escaped(control: re.Match[str]) -> str:
 
 
 def configure_logging(level: str) -> None:
-    """Show what Weebill logs from `level` on, unless the program has set up its logger "weebill" itself."""
+    """Show what Weebill logs from `level` on, unless the program has set up its logger "weebill" itself. The
+    messages are escaped in either case."""
     logger = logging.getLogger("weebill")
+    for each in (logger, logging.getLogger("weebill.access")):
+        each.addFilter(_escape)  # once, however often it is added
     logger.setLevel(level.upper())
     if logger.handlers:
         return

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..body import Body
-from ..errors import BodyTooLarge, ClientDisconnected, ResponseError
+from ..errors import BodyTooLarge, ClientDisconnected, ProtocolError, ResponseError
 from ..exchange import Application, Exchange
 from ..headers import Fields, http_date
 from ..settings import Settings
@@ -67,6 +67,8 @@ class MemoryExchange(Exchange):
                     self.refusal = BodyTooLarge(self._limit)
                 elif not intake.stream:
                     await self._gather()
+            if self.started:  # the content was no good
+                return
             await application.__exchange__(self)
             if not self.started:
                 await self.respond(500, [], b"The application gave no answer.\n")
@@ -95,6 +97,9 @@ class MemoryExchange(Exchange):
         except BodyTooLarge as error:
             body.close()
             self.refusal = error
+        except ProtocolError as error:
+            body.close()
+            await self.respond(error.status_code, [(b"content-type", b"text/plain")], error.detail.encode())
         else:
             body.rewind()
             self.body = body
@@ -109,6 +114,8 @@ class MemoryExchange(Exchange):
         self._received += len(piece)
         if self._received > self._limit:
             raise BodyTooLarge(self._limit)
+        if not piece and self._received < self._announced():
+            raise ProtocolError(400, "The content ended early.")
         return piece
 
     # -- the contract with the application (exchange.Exchange)

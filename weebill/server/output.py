@@ -17,7 +17,17 @@ _RESET = struct.pack("ii", 1, 0)  # struct linger: on, and for no time
 class Output:
     """What is written to one client, and how far it has taken it. `now` is when the connection was made."""
 
-    __slots__ = ("_loop", "_progress", "_taken", "lost", "paused", "transport", "waiters", "written")
+    __slots__ = (
+        "_loop",
+        "_progress",
+        "_spoke",
+        "_taken",
+        "lost",
+        "paused",
+        "transport",
+        "waiters",
+        "written",
+    )
 
     transport: asyncio.Transport  # from connection_made on
 
@@ -28,6 +38,7 @@ class Output:
         self.written = 0  # bytes given to the transport
         self._taken = 0  # bytes of them that it had taken at the last look
         self._progress = now  # when it last took some, or there was nothing to take
+        self._spoke = now  # when there was last something for it to take
         self.waiters: dict[asyncio.Future[None], None] = {}  # in order, and quick to leave
 
     def send(self, data: bytes) -> None:
@@ -56,8 +67,14 @@ class Output:
         taken = self.written - unsent
         if not unsent or taken > self._taken:
             self._progress = now
+        if unsent or taken > self._taken:
+            self._spoke = now
         self._taken = taken
         return now - self._progress
+
+    def silence(self, now: float) -> float:
+        """For how long there was nothing to be taken at each look, in seconds."""
+        return now - self._spoke
 
     @property
     def all_taken(self) -> bool:

@@ -6,16 +6,22 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
+from ..errors import TooManyConnections
 from ..exchange import Application
 from ..headers import Fields, http_date
 from ..settings import Settings
 
 __all__ = ["SWEEP", "Connection", "Parser", "State"]
 
+logger = logging.getLogger("weebill")
+
 SWEEP = 1.0  # seconds between two ticks
+MOST_COMPLAINTS = 20  # lines about peers in one sweep; of more only their number is told
 
 
 class Connection(Protocol):
@@ -63,6 +69,10 @@ class State:
         self.stopping = asyncio.Event()
         self.is_stopping = False  # PERF: the same, without a call, for each answer
         self.connections: set[Connection] = set()
+        self.when_left: Callable[[], None] = lambda: None  # called when a connection has ended
+        self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
+        self._by_client: Counter[bytes] = Counter()
+        self._complaints = 0  # in this sweep
         self.drained = asyncio.Event()  # set while there is no connection
         self.drained.set()
         self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
@@ -75,16 +85,35 @@ class State:
         self.settings = dataclasses.replace(self.settings, **options)
         self.usual_head = _usual_head(self.settings)
 
-    def add(self, connection: Connection) -> None:
-        """A connection was made."""
+    def add(self, connection: Connection, host: str | None) -> None:
+        """A connection was made from this address. Raises TooManyConnections if its client has enough."""
         self.connections.add(connection)
         self.drained.clear()
+        most = self.settings.max_connections_per_client
+        if most and host is not None:
+            client = _client(host)
+            if self._by_client[client] >= most:
+                raise TooManyConnections(most)
+            self._client_of[connection] = client
+            self._by_client[client] += 1
 
     def remove(self, connection: Connection) -> None:
         """A connection was lost."""
         self.connections.discard(connection)
+        client = self._client_of.pop(connection, None)
+        if client is not None:
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
         if not self.connections:
             self.drained.set()
+        self.when_left()
+
+    def complain(self, level: int, message: str, *args: object) -> None:
+        """Log a line about a peer, unless there were many just now: none of them may fill the disk."""
+        self._complaints += 1
+        if self._complaints <= MOST_COMPLAINTS:
+            logger.log(level, message, *args)
 
     def stop(self) -> None:
         """Tell streams that the server stops, and have every further answer close its connection."""
@@ -96,9 +125,23 @@ class State:
         read = self.clock()
         self.now += min(read - self._read, 2 * SWEEP)
         self._read = read
+        if self._complaints > MOST_COMPLAINTS:
+            logger.warning("%d more of that kind within a second", self._complaints - MOST_COMPLAINTS)
+        self._complaints = 0
         self.date = f"date: {http_date(time.time())}\r\n".encode("ascii")
         for connection in tuple(self.connections):
             connection.tick(self.now)
+
+
+def _client(host: str) -> bytes:
+    """Who is one client: an IPv4 address, or 64 bits of an IPv6 address, for every site has as many."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.encode()
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped.packed if address.ipv4_mapped else address.packed[:8]
+    return address.packed
 
 
 def _usual_head(settings: Settings) -> int:

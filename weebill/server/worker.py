@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -17,8 +16,9 @@ from ..errors import ConfigurationError, StartError
 from ..exchange import Application
 from ..settings import Settings
 from ..threads import WorkerThreads, set_worker_threads
+from .accept import Door, allow_descriptors
 from .http1 import HTTP1Connection
-from .listen import accept_all, open_sockets, turn_away
+from .listen import open_sockets, turn_away
 from .log import configure_logging
 from .state import SWEEP, Parser, State
 
@@ -47,7 +47,6 @@ class Worker:
         self.addresses: list[tuple[str, int]] = []
         self._sockets = sockets
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
         self._stopping: asyncio.Task[None] | None = None
         self._at_once = asyncio.Event()
         self._quiet = asyncio.Event()  # set when all connections have ended
@@ -73,11 +72,10 @@ class Worker:
             for opened in sockets:
                 opened.close()
             raise
-        for opened in sockets:
-            self.addresses.append(opened.getsockname()[:2])
-            server = await loop.create_server(self._new_connection, sock=opened, backlog=settings.backlog)
-            self._listeners.append(opened)
-            self._servers.append(server)
+        self._listeners = sockets
+        self.addresses = [listener.getsockname()[:2] for listener in sockets]
+        self._door = Door(self.state, sockets, self._new_connection)
+        self._door.open()
         self._sweeping = loop.call_later(SWEEP, self._sweep)
         logger.info("listening on %s", ", ".join(map(_url, self.addresses)))
 
@@ -145,26 +143,14 @@ class Worker:
             await asyncio.wait({drained}, timeout=1.0)
 
     async def _close_listeners(self) -> None:
-        """Accept no more. What the kernel has taken in already, connections and requests, is not reset: a few
-        turns of the loop see to the most of it, and what has come in the last is accepted by hand."""
-        loop = self.state.loop
+        """Accept no more. What the kernel has taken in already, connections and requests, is not reset."""
         for listener in self._listeners if self._sockets is None else ():  # others may go on with theirs
             turn_away(listener)
-        await _turns(3)
+        self._door.shut()
+        self._door.take_the_rest()
         for listener in self._listeners:
-            # asyncio forgets a connection that it has accepted when its server is closed in the next turn; so
-            # it is to stop accepting first. The others know no readers, or not this one.
-            with contextlib.suppress(NotImplementedError, RuntimeError):
-                loop.remove_reader(listener)
-        await _turns(2)
-        late: list[socket.socket] = []
-        for listener, server in zip(self._listeners, self._servers, strict=True):
-            late.extend(accept_all(listener, self.settings.backlog))
-            server.close()
-        for accepted in late:
-            with contextlib.suppress(OSError):  # it has gone already
-                await loop.connect_accepted_socket(self._new_connection, accepted)
-        await _turns(3)
+            listener.close()
+        await _turns(5)
 
     async def _wait(self, done: asyncio.Future[Any], seconds: float | None = None) -> bool:
         """Wait for `done`, but not beyond a second stop() or `seconds`; whether it came."""
@@ -206,6 +192,8 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
         else:
             _open_standard_streams()
             return uvloop.new_event_loop
+    if sys.platform == "win32":  # its usual loop cannot tell when there is something to accept
+        return asyncio.SelectorEventLoop
     return asyncio.new_event_loop
 
 
@@ -226,6 +214,7 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     from .keys import watch_keys  # for a process of our own only
 
     configure_logging(settings.log_level)
+    allow_descriptors(settings.max_connections)
     worker = Worker(application, settings, sockets)
     restarting = False
     signals = 0
