@@ -23,9 +23,10 @@ def test_the_fields_that_frame_an_answer_are_taken_out() -> None:
         (b"Keep-Alive", b"1"),
         (b"Upgrade", b"h2c"),
     ]
-    head = response_head(200, [*fields, (b"DATE", b"today"), (b"X", b"y")])
-    assert head.block == b"HTTP/1.1 200 OK\r\nDATE: today\r\nX: y\r\n"
-    assert (head.length, head.close, head.has_date) == (17, True, True)
+    head = response_head(200, [*fields, (b"DATE", b"today"), (b"date", b"tomorrow"), (b"X", b"y")])
+    assert head.block == b"HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nDATE: today\r\nX: y\r\n"
+    assert head.fields == [(b"Upgrade", b"h2c"), (b"DATE", b"today"), (b"X", b"y")]
+    assert (head.length, head.close, head.upgrade, head.has_date) == (17, True, True, True)
 
 
 def test_a_status_without_a_phrase_has_the_space_before_it() -> None:

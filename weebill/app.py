@@ -19,6 +19,7 @@ from .errors import (
     BodyTooLarge,
     ClientDisconnected,
     ConfigurationError,
+    HandlerTimeout,
     HTTPException,
     ProtocolError,
     ResponseError,
@@ -267,7 +268,9 @@ class App(Router):
         if isinstance(error, ProtocolError):  # in the middle of a streamed content
             error = HTTPException(error.status_code, error.detail)
         handler = _error_handler(route.routers, error)
-        if handler is None and not isinstance(error, HTTPException):
+        if isinstance(error, HandlerTimeout):
+            self._log(request, route, error)
+        elif handler is None and not isinstance(error, HTTPException):
             self._log(request, route, error)
             handler = _error_handler(route.routers, HTTPException(500))
         if handler is not None:
@@ -311,11 +314,9 @@ class App(Router):
 
     def _log(self, request: Request, route: Route, error: Exception) -> None:
         """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
-        if isinstance(
-            error, ClientDisconnected | ProtocolError | BodyTooLarge
-        ):  # the peer's, which the wire tells
+        if isinstance(error, ClientDisconnected | ProtocolError | BodyTooLarge):  # the wire tells of its peer
             return
-        used_wrong = isinstance(error, ConfigurationError | ResponseError)
+        is_sentence = isinstance(error, ConfigurationError | ResponseError | HandlerTimeout)
         handler = describe(route.handler)
         logger.error(
             "%s %s [%s] failed%s: %s",
@@ -323,8 +324,8 @@ class App(Router):
             request.target,
             request.id,
             "" if handler in str(error) else f" in {handler}",
-            error if used_wrong else f"{type(error).__name__}: {error}",
-            exc_info=None if used_wrong else error,
+            error if is_sentence else f"{type(error).__name__}: {error}",
+            exc_info=None if is_sentence else error,
         )
 
 

@@ -11,12 +11,13 @@ to a worker thread; with no hooks and no middleware the handler is called with n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .binding import Handler, bind_handler, bind_hook, describe, is_async, is_generator
-from .errors import HTTPException, ReturnValueError
+from .errors import HandlerTimeout, HTTPException, ReturnValueError
 from .requests import Request
 from .responses import Response, to_response
 from .threads import run_in_thread
@@ -95,6 +96,9 @@ def _core(route: Route, recover: Recover) -> Answer:
 def _bare(route: Route, recover: Recover) -> Answer:
     """Nothing around the handler."""
     handler, call = route.handler, _call(route)
+    waits = is_async(handler)
+    if route.timeout is not None:
+        call, waits = _within(route.timeout, call, waits), True
 
     async def on_loop(request: Request) -> Response:
         try:
@@ -116,7 +120,22 @@ def _bare(route: Route, recover: Recover) -> Answer:
 
     if is_generator(handler):  # calling it does nothing yet; the stream runs it where it belongs
         return at_once
-    return on_loop if is_async(handler) else in_thread
+    return on_loop if waits else in_thread
+
+
+def _within(seconds: float, call: Callable[[Request], Any], waits: bool) -> Callable[[Request], Any]:
+    """`call` on the loop, with so much time. Raises HandlerTimeout."""
+
+    async def limited(request: Request) -> Any:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await (call(request) if waits else run_in_thread(call, request))
+        except TimeoutError:
+            if not limit.expired():  # it is the handler's own
+                raise
+            raise HandlerTimeout(seconds) from None
+
+    return limited
 
 
 def _call(route: Route) -> Callable[[Request], Any]:
@@ -127,6 +146,8 @@ def _call(route: Route) -> Callable[[Request], Any]:
 def _handling(route: Route) -> Step:
     handler, call = route.handler, _call(route)
     on_loop = is_async(handler)
+    if route.timeout is not None:
+        call, on_loop = _within(route.timeout, call, on_loop), True
     if on_loop and not is_generator(handler):
 
         async def handle(request: Request, value: Any) -> Response:

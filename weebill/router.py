@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .binding import Handler, bind_hook, describe, is_async
+from .binding import Handler, bind_hook, describe, is_async, is_generator
 from .errors import ConfigurationError, PatternError, SignatureError
 from .exchange import Intake
 from .routing import Pattern, compile_pattern
@@ -35,6 +35,7 @@ class Route:
     name: str
     intake: Intake
     routers: tuple[Router, ...]
+    timeout: float | None = None
     answer: Any = field(default=None, repr=False)
 
     def __str__(self) -> str:
@@ -68,6 +69,7 @@ class Router:
         name: str | None = None,
         stream: bool = False,
         max_body: int | None = None,
+        timeout: float | None = None,
         cancel_on_disconnect: bool = False,
     ) -> Callable[[F], F]:
         """Answer `methods` at `path` with the decorated handler, which is returned as it is.
@@ -75,7 +77,9 @@ class Router:
         `path` begins with a slash and may hold parameters ("/user/{id:int}"). `name` is for `url_for`, by
         default the handler's. `stream`: the handler starts before the content has come and reads
         `request.stream()`. `max_body`: the longest content in bytes, instead of the server's limit.
-        `cancel_on_disconnect`: the handler is cancelled when its client goes away.
+        `timeout`: seconds that the handler may take, beyond it 503; an `async def` is cancelled then, while
+        the thread of a `def` cannot be stopped and goes on. `cancel_on_disconnect`: the handler is cancelled
+        when its client goes away.
 
         Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path.
         """
@@ -88,7 +92,7 @@ class Router:
 
         def register(handler: F) -> F:
             intake = Intake(stream=stream, max_body=max_body, cancel_on_disconnect=cancel_on_disconnect)
-            self.add_route(path, handler, methods, name=name, intake=intake)
+            self.add_route(path, handler, methods, name=name, intake=intake, timeout=timeout)
             return handler
 
         return register
@@ -101,6 +105,7 @@ class Router:
         *,
         name: str | None = None,
         intake: Intake | None = None,
+        timeout: float | None = None,
     ) -> None:
         """What `route` does, without the decorator."""
         if not callable(handler):
@@ -114,8 +119,9 @@ class Router:
         upper = tuple(method.upper() for method in methods)
         if not upper or not all(_METHOD.fullmatch(method) for method in upper):
             raise ConfigurationError(f"the methods of {path!r}, {describe(handler)}, are {list(upper)!r}")
+        _check_timeout(timeout, path, handler)
         own_name = name or str(getattr(handler, "__name__", type(handler).__name__))
-        self._adopt(self.prefix + path, upper, handler, own_name, intake or Intake(), ())
+        self._adopt(self.prefix + path, upper, handler, own_name, intake or Intake(), timeout, ())
 
     def _adopt(
         self,
@@ -124,6 +130,7 @@ class Router:
         handler: Handler,
         name: str,
         intake: Intake,
+        timeout: float | None,
         inner: tuple[Router, ...],
     ) -> None:
         """Take a route of our own, or of a router included in us, and hand it on to our parents."""
@@ -131,11 +138,11 @@ class Router:
             pattern = compile_pattern(path)
         except PatternError as error:
             raise PatternError(f"{error}; it is the path of {describe(handler)}") from None
-        route = Route(pattern, methods, handler, name, intake, (self, *inner))
+        route = Route(pattern, methods, handler, name, intake, (self, *inner), timeout)
         self._register(route)
         self.routes.append(route)
         for parent, prefix in self._parents:
-            parent._adopt(prefix + path, methods, handler, name, intake, route.routers)
+            parent._adopt(prefix + path, methods, handler, name, intake, timeout, route.routers)
 
     def _register(self, route: Route) -> None:
         """Check a route before it is kept; App puts it into its table here."""
@@ -179,7 +186,7 @@ class Router:
         whole = self.prefix + prefix
         router._parents.append((self, whole))
         for r in router.routes:
-            self._adopt(whole + r.pattern.text, r.methods, r.handler, r.name, r.intake, r.routers)
+            self._adopt(whole + r.pattern.text, r.methods, r.handler, r.name, r.intake, r.timeout, r.routers)
 
     def _ancestors(self) -> list[Router]:
         return [a for parent, _ in self._parents for a in (parent, *parent._ancestors())]
@@ -241,6 +248,20 @@ class Router:
             route.answer = None
         for parent, _ in self._parents:
             parent._changed()
+
+
+def _check_timeout(timeout: float | None, path: str, handler: Handler) -> None:
+    if timeout is None:
+        return
+    if not timeout > 0:
+        raise ConfigurationError(
+            f"the timeout of {path!r}, {describe(handler)}, is {timeout!r}; it is a number of seconds above 0"
+        )
+    if is_generator(handler):
+        raise ConfigurationError(
+            f"{describe(handler)} at {path!r} is a generator, which has no timeout: its stream may last; "
+            "limit what it waits for"
+        )
 
 
 def _shown(value: object) -> str:

@@ -47,10 +47,11 @@ class Door:
         self._new_connection = new_connection
         self._adopting: set[asyncio.Task[None]] = set()
         self._is_open = False  # whether the listeners are watched
+        self._is_over = False  # whether they will never be again
         self._retry: asyncio.TimerHandle | None = None
         self._was_full = False  # since there was room to spare
         self._most = min(state.settings.max_connections, descriptors() * (_SHARE - 1) // _SHARE)
-        state.when_left = self._one_has_left
+        state.when_left = self._look_for_room
 
     def open(self) -> None:
         """Accept from now on."""
@@ -60,17 +61,10 @@ class Door:
             listener.setblocking(False)
             self._state.loop.add_reader(listener, self._accept, listener)
 
-    def shut(self) -> None:
-        """Accept no more. The kernel's queue goes on filling."""
-        self._is_open = False
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        for listener in self._listeners:
-            self._state.loop.remove_reader(listener)
-
-    def take_the_rest(self) -> None:
-        """Accept what the kernel has ready, limit or not: the server stops, and they are the last."""
+    def close(self) -> None:
+        """Accept no more, but for what the kernel has ready, limit or not: these are the last."""
+        self._is_over = True
+        self._shut()
         for listener in self._listeners:
             for _ in range(self._state.settings.backlog):
                 try:
@@ -78,13 +72,21 @@ class Door:
                 except OSError:  # there are no more
                     break
                 self._adopt(accepted)
-        self._state.when_left = lambda: None
+
+    def _shut(self) -> None:
+        """Let connections wait in the kernel's queue."""
+        self._is_open = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for listener in self._listeners:
+            self._state.loop.remove_reader(listener)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(BATCH):
             if self._taken() >= self._most:
                 self._say_full()
-                self.shut()
+                self._shut()
                 return
             try:
                 accepted, _address = listener.accept()
@@ -104,7 +106,11 @@ class Door:
         accepted.setblocking(False)
         task = self._state.loop.create_task(self._connect(accepted))
         self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
+        task.add_done_callback(self._adopted)
+
+    def _adopted(self, task: asyncio.Task[None]) -> None:
+        self._adopting.discard(task)
+        self._look_for_room()  # until now it was counted twice
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
@@ -112,10 +118,11 @@ class Door:
         except OSError:  # it has gone already
             accepted.close()
 
-    def _one_has_left(self) -> None:
+    def _look_for_room(self) -> None:
         if self._was_full and self._taken() < self._most * 9 // 10:
             self._was_full = False
-        if not self._is_open and self._retry is None and self._taken() < self._most:
+        is_waiting = not self._is_open and not self._is_over and self._retry is None
+        if is_waiting and self._taken() < self._most:
             self.open()
 
     def _say_full(self) -> None:
@@ -125,7 +132,7 @@ class Door:
 
     def _wait_for_the_system(self, error: OSError) -> None:
         logger.warning("no connection can be accepted, trying again in %gs: %s", RETRY, error.strerror)
-        self.shut()
+        self._shut()
         self._retry = self._state.loop.call_later(RETRY, self.open)
 
 

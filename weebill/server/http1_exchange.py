@@ -21,7 +21,15 @@ from .content import Content, Use
 from .head import Head
 from .output import Output
 from .state import State
-from .wire import CONTINUE, LAST_CHUNK, ResponseHead, chunk, response_head
+from .wire import (
+    CONTINUE,
+    LAST_CHUNK,
+    ResponseHead,
+    chunk,
+    has_no_content,
+    length_to_announce,
+    response_head,
+)
 
 __all__ = ["Channel", "HTTP1Exchange", "Phase"]
 
@@ -129,16 +137,10 @@ class HTTP1Exchange(Exchange):
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
-        length: int | None = len(content)
-        if status in (204, 304):  # RFC 9110 section 6.4.1 and 8.6
-            content, length = b"", head.length if status == 304 else None
-        elif status == 205:  # RFC 9110 section 15.3.6
-            content, length = b"", 0
-        elif self.method == "HEAD":
-            content, length = b"", length if head.length is None else head.length
-        elif head.length is not None and head.length != length:
-            raise ResponseError(f"Content-Length says {head.length}, but the content has {length} bytes")
+        length = length_to_announce(self.method, status, head, len(content))
         framing = b"" if length is None else b"content-length: %d\r\n" % length
+        if has_no_content(self.method, status):
+            content = b""
         self._begin(status, head, framing, content)
         self.sent = len(content)
         self.phase = Phase.FINISHED
@@ -150,15 +152,13 @@ class HTTP1Exchange(Exchange):
 
     async def start(self, status: int, fields: Fields) -> None:
         head = response_head(status, fields)
-        self._bare = self.method == "HEAD" or status in (204, 205, 304)
+        self._bare = has_no_content(self.method, status)
         self._chunked = False
-        self._left = head.length
-        if status == 204 or (status == 304 and head.length is None):
+        self._left = length_to_announce(self.method, status, head, None)
+        if self._left is not None:
+            framing = b"content-length: %d\r\n" % self._left
+        elif status in (204, 304):
             framing = b""
-        elif status == 205:
-            framing = b"content-length: 0\r\n"
-        elif head.length is not None:
-            framing = b"content-length: %d\r\n" % head.length
         elif self.http_version == "1.0":  # the end of the connection is the end of the content
             self.keep_alive = False
             framing = b""
@@ -175,14 +175,14 @@ class HTTP1Exchange(Exchange):
             raise ResponseError("the answer has begun already")
         if output.lost:
             raise ClientDisconnected
-        if self.keep_alive:
-            if head.close or channel.is_last(self):
-                self.keep_alive = False
-                framing += b"connection: close\r\n"
-            elif self.http_version == "1.0":
-                framing += b"connection: keep-alive\r\n"
-        else:
-            framing += b"connection: close\r\n"
+        if self.keep_alive and (head.close or channel.is_last(self)):
+            self.keep_alive = False
+        if not self.keep_alive:
+            framing += b"connection: close, upgrade\r\n" if head.upgrade else b"connection: close\r\n"
+        elif head.upgrade:
+            framing += b"connection: upgrade\r\n"
+        elif self.http_version == "1.0":
+            framing += b"connection: keep-alive\r\n"
         date = b"" if head.has_date else channel.state.date
         data = b"".join((head.block, framing, date, b"\r\n", content))
         output.written += len(data)  # PERF: send(), without a call

@@ -12,11 +12,9 @@ from ..errors import BodyTooLarge, ClientDisconnected, ProtocolError, ResponseEr
 from ..exchange import Application, Exchange
 from ..headers import Fields, http_date
 from ..settings import Settings
-from .wire import response_head
+from .wire import ResponseHead, has_no_content, length_to_announce, response_head
 
 __all__ = ["MemoryExchange"]
-
-FRAMING = (b"content-length", b"connection")  # the wire says these itself
 
 
 class MemoryExchange(Exchange):
@@ -132,33 +130,27 @@ class MemoryExchange(Exchange):
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
-        length = len(content) if head.length is None else head.length
-        if length != len(content) and not self._is_bare(status):
-            raise ResponseError(f"Content-Length says {length}, but the content has {len(content)} bytes")
-        self._begin(status, fields, head.length if status == 304 else length, head.has_date)
-        if content and not self._is_bare(status):
+        self._begin(status, head, length_to_announce(self.method, status, head, len(content)))
+        if content and not has_no_content(self.method, status):
             self.pieces.append(content)
         self._end()
 
     async def start(self, status: int, fields: Fields) -> None:
         head = response_head(status, fields)
-        self._begin(status, fields, head.length, head.has_date)
-        self._left = None if self._is_bare(status) else head.length
+        length = length_to_announce(self.method, status, head, None)
+        self._begin(status, head, length)
+        self._left = None if has_no_content(self.method, status) else length
 
-    def _is_bare(self, status: int) -> bool:
-        """Whether the answer has no content, whatever the application gives (RFC 9110 section 6.4.1)."""
-        return self.method == "HEAD" or status in (204, 304)
-
-    def _begin(self, status: int, fields: Fields, length: int | None, has_date: bool) -> None:
+    def _begin(self, status: int, head: ResponseHead, length: int | None) -> None:
         if self.started:
             raise ResponseError("the answer has begun already")
         if self._gone:
             raise ClientDisconnected
         self.status = status
-        self.answer_fields = [pair for pair in fields if pair[0].lower() not in FRAMING]
-        if length is not None and status != 204:  # RFC 9110 section 8.6
+        self.answer_fields = head.fields
+        if length is not None:
             self.answer_fields.append((b"content-length", b"%d" % length))
-        if not has_date:
+        if not head.has_date:
             self.answer_fields.append((b"date", http_date(time.time()).encode("ascii")))
 
     async def write(self, piece: bytes) -> None:
@@ -169,7 +161,7 @@ class MemoryExchange(Exchange):
             if len(piece) > self._left:
                 raise ResponseError(f"{len(piece) - self._left} bytes more than Content-Length announced")
             self._left -= len(piece)
-        if piece and not self._is_bare(self.status):
+        if piece and not has_no_content(self.method, self.status):
             self.pieces.append(bytes(piece))
         await asyncio.sleep(0)  # others have their turn, as they do while a peer takes the piece
 

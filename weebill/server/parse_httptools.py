@@ -28,6 +28,8 @@ class HttptoolsParser:
         if not self._reusable:  # it waits for content, or for what it was to be upgraded to
             self._parser = HttpRequestParser(self)
         self._reusable = False
+        if b" \r" in lines or b"\t\r" in lines:
+            lines = _without_blanks_behind(lines)
         fields: Fields = []
         self._fields = fields
         try:
@@ -36,8 +38,6 @@ class HttptoolsParser:
             self._reusable = False  # to what it would change is not this parser's to know
         except HttpParserError as error:
             raise ProtocolError(400, f"The fields are malformed: {error}.") from None
-        if b" \r" in lines or b"\t" in lines:  # llhttp leaves blanks behind a value (RFC 9112 section 5.1)
-            fields[:] = [(name, value.rstrip(b" \t")) for name, value in fields]
         return fields
 
     # -- what httptools calls
@@ -48,3 +48,9 @@ class HttptoolsParser:
     def on_message_complete(self) -> None:
         # One call less for each request than a new parser, if nothing is left over.
         self._reusable = self._parser.should_keep_alive()
+
+
+def _without_blanks_behind(lines: bytes) -> bytes:
+    """The lines without blanks behind their values, where llhttp leaves them, or stumbles (RFC 9112 section
+    5.1). A line that has no colon is no field, and stays for llhttp to refuse."""
+    return b"\r\n".join(line.rstrip(b" \t") if b":" in line else line for line in lines.split(b"\r\n"))

@@ -10,7 +10,16 @@ from typing import NamedTuple
 from ..errors import ResponseError, reason_phrase
 from ..headers import Fields, check_field
 
-__all__ = ["CONTINUE", "LAST_CHUNK", "ResponseHead", "chunk", "minimal", "response_head"]
+__all__ = [
+    "CONTINUE",
+    "LAST_CHUNK",
+    "ResponseHead",
+    "chunk",
+    "has_no_content",
+    "length_to_announce",
+    "minimal",
+    "response_head",
+]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -41,11 +50,18 @@ class ResponseHead(NamedTuple):
     block: bytes
     length: int | None
     close: bool
+    upgrade: bool
     has_date: bool
+
+    @property
+    def fields(self) -> Fields:
+        """The fields in `block`."""
+        return [(n, v) for n, _, v in (line.partition(b": ") for line in self.block.split(b"\r\n")[1:-1])]
 
 
 def response_head(status: int, fields: Fields) -> ResponseHead:
-    """Status line and fields. Content-Length, Connection and Date are taken out for the caller to decide.
+    """Status line and fields. What is between the server and its next neighbour (Content-Length, Connection,
+    Keep-Alive) is taken out for the caller to decide; of several Dates the first counts.
 
     Raises ResponseError for a name that is no token, a value with a control byte, a Content-Length that is
     no number or comes twice, a Transfer-Encoding, and a status that is no final one.
@@ -63,7 +79,7 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
 
 def _new_head(status: int, fields: Fields) -> ResponseHead:
     length: int | None = None
-    close = has_date = False
+    close = upgrade = has_date = False
     try:
         lines = [_STATUS_LINES[status]]
     except KeyError:
@@ -79,7 +95,10 @@ def _new_head(status: int, fields: Fields) -> ResponseHead:
                 raise ResponseError("Transfer-Encoding is the server's to choose; leave the field out")
             elif role == b"connection":
                 close = close or b"close" in [option.strip() for option in value.lower().split(b",")]
-            elif role == b"date":
+            elif role == b"upgrade":  # an offer, which Connection has to name too (RFC 9110 section 7.8)
+                upgrade = True
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif role == b"date" and not has_date:
                 has_date = True
                 lines.append(b"%b: %b\r\n" % (name, value))
             continue
@@ -88,7 +107,29 @@ def _new_head(status: int, fields: Fields) -> ResponseHead:
     # One pass over the whole: the only controls must be the two that end each line.
     if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
         _blame(fields)
-    return ResponseHead(block, length, close, has_date)
+    return ResponseHead(block, length, close, upgrade, has_date)
+
+
+def has_no_content(method: str, status: int) -> bool:
+    """Whether an answer ends with its head, whatever the application gives (RFC 9110 section 6.4.1)."""
+    return method == "HEAD" or status in (204, 205, 304)
+
+
+def length_to_announce(method: str, status: int, head: ResponseHead, length: int | None) -> int | None:
+    """The Content-Length of an answer with `length` bytes of content, None where that is not known. None for
+    no such field (RFC 9110 section 8.6). Raises ResponseError where the application has announced another."""
+    announced = head.length
+    if status == 204:
+        return None
+    if status == 205:  # RFC 9110 section 15.3.6
+        return 0
+    if status == 304:
+        return announced
+    if announced is None:
+        return length
+    if announced != length and length is not None and method != "HEAD":
+        raise ResponseError(f"Content-Length says {announced}, but the content has {length} bytes")
+    return announced
 
 
 def _learn(name: bytes, value: bytes) -> bool:

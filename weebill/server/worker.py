@@ -115,10 +115,11 @@ class Worker:
 
     async def _stop(self) -> None:
         logger.info("stopping")
+        end = self.state.loop.time() + self.settings.graceful_timeout
         try:
             await self._end_connections()
             self._quiet.set()
-            if await self._wait(self._life, max(self.settings.graceful_timeout, 1.0)):
+            if await self._wait(self._life, max(end - self.state.loop.time(), 1.0)):
                 await self._life
             else:
                 logger.warning("the application's shutdown was not waited for")
@@ -146,8 +147,7 @@ class Worker:
         """Accept no more. What the kernel has taken in already, connections and requests, is not reset."""
         for listener in self._listeners if self._sockets is None else ():  # others may go on with theirs
             turn_away(listener)
-        self._door.shut()
-        self._door.take_the_rest()
+        self._door.close()
         for listener in self._listeners:
             listener.close()
         await _turns(5)
@@ -219,6 +219,13 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     restarting = False
     signals = 0
     before: dict[int, Any] = {}  # the handlers of signals
+    timers: list[threading.Timer] = []
+
+    def exit_after(seconds: float, number: int) -> None:
+        timer = threading.Timer(seconds, os._exit, (128 + number,))
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
 
     def restart() -> None:
         nonlocal restarting
@@ -235,10 +242,8 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
         def on_signal(number: int, frame: object) -> None:
             nonlocal signals
             signals += 1
-            if signals > 1:  # a loop that is blocked, or a task that will not end, does not keep the process
-                exit_at_last = threading.Timer(LAST_SECONDS, os._exit, (128 + number,))
-                exit_at_last.daemon = True
-                exit_at_last.start()
+            # A loop that is blocked, or a task that will not end, does not keep the process.
+            exit_after(LAST_SECONDS if signals > 1 else settings.graceful_timeout + LAST_SECONDS + 1, number)
             loop.call_soon_threadsafe(stop)
 
         if threading.current_thread() is threading.main_thread():
@@ -258,6 +263,8 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
         with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
             runner.run(run())
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     if restarting:
