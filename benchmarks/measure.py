@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PEERS = Path(__file__).parent / "peers"
@@ -44,21 +45,25 @@ def free_port() -> int:
 class Server:
     """A server process on its core, from entering to leaving the context. `{port}` in `command` is its port.
 
-    It sees none of the variables by which servers are configured, and runs in the folder of the peers.
+    It sees none of the variables by which servers are configured, and runs in `folder`. What it says on
+    standard error goes to `log`, if there is one.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], folder: Path = PEERS, log: IO[bytes] | None = None) -> None:
         self.port = free_port()
         self.command = [part.format(port=self.port) for part in command]
+        self.folder = folder
+        self.log = log
 
     def __enter__(self) -> Server:
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *self.command],
-            cwd=PEERS,
+            cwd=self.folder,
             env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=self.log,
         )
         return self
 

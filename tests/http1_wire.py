@@ -19,7 +19,6 @@ from weebill.settings import Settings
 PARSERS = ("httptools", "h11")
 WAYS = ("whole", "byte by byte", "with another behind it")
 SECOND = b"GET /second HTTP/1.1\r\nHost: b\r\n\r\n"
-HIGH_WATER = 65536
 
 Program = Callable[[Exchange], Awaitable[None]]
 
@@ -45,17 +44,21 @@ class MemoryTransport(asyncio.Transport):
         self.sent += data
         if self.stalled:
             was, self.unsent = self.unsent, self.unsent + len(data)
-            if was <= HIGH_WATER < self.unsent:
+            if was <= self.high < self.unsent:
                 self.protocol.pause_writing()
 
     def take(self, count: int | None = None) -> None:
         """The client reads `count` bytes of what waits for it, or all."""
         was = self.unsent
         self.unsent -= was if count is None else count
-        if was > HIGH_WATER >= self.unsent:
+        if was > self.high >= self.unsent:
             self.protocol.resume_writing()
         if self.closing and not self.unsent:
             self._lose(None)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        self.high = high
 
     def get_write_buffer_size(self) -> int:
         return self.unsent

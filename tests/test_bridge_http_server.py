@@ -15,6 +15,7 @@ from bridge_helpers import Peer, exchange, on_weebill, scope_of
 
 from weebill.bridges.asgi import serve_scope
 from weebill.bridges.http_server import BOUND, HandlerClassApplication
+from weebill.server.memory import MemoryExchange
 from weebill.threads import WorkerThreads, set_worker_threads
 
 
@@ -208,9 +209,51 @@ def test_a_buffered_wfile_works():
 def test_fields_of_the_wire_and_the_version_of_python_stay_inside():
     class Handler(Base):
         def do_GET(self):
-            self.answer(b"", Connection="close", Transfer_Encoding="chunked")
+            self.answer(b"", Connection="close", Keep_Alive="5", Date="today")
 
     assert run(Handler).headers == {"content-length": "0"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_chunks_that_a_handler_makes_by_hand_are_taken_off(at_once):
+    pieces = [b"6\r\nhello \r\n", b"5;x=y\r\nwor", b"ld\r\n0\r\n\r\n"]
+
+    class Handler(Base):
+        def do_GET(self):
+            self.answer(b"", length=False, Transfer_Encoding="Chunked")
+            for piece in [b"".join(pieces)] if at_once else pieces:
+                self.wfile.write(piece)
+
+    answer = run(Handler)
+    assert (answer.status, answer.body) == (200, b"hello world")
+    assert "transfer-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("written", [b"", b"3\r\nabc\r\n", b"hello", b"0\r\n\r\nmore"])
+def test_chunks_that_are_none_are_500(written, caplog):
+    class Handler(Base):
+        def do_GET(self):
+            self.answer(written, length=False, Transfer_Encoding="chunked")
+
+    assert run(Handler).status == 500
+    assert len(caplog.records) == 1
+    assert "chunk" in caplog.text
+
+
+def test_an_upgrade_that_a_handler_offers_is_sent():
+    class Handler(Base):
+        def do_GET(self):
+            self.send_response(426)
+            self.send_header("Upgrade", "h2c")
+            self.end_headers()
+
+    answer = MemoryExchange("GET", "/")
+    asyncio.run(answer.serve(HandlerClassApplication(Handler)))
+    assert (b"Upgrade", b"h2c") in answer.answer_fields
+
+
+def test_a_question_about_the_server_as_a_whole_does_not_reach_the_handler():
+    assert run(Showing, "*", "OPTIONS").status == 200
 
 
 def test_a_server_field_of_its_own_is_sent():

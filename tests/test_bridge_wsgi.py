@@ -44,6 +44,11 @@ def text(*pieces, status="200 OK", headers=()):
     return app
 
 
+def whole_of_another_length(environ, start_response):
+    start_response("200 OK", [("Content-Length", "3")])
+    return [b"four"]
+
+
 # -- environ
 
 
@@ -316,6 +321,17 @@ def calling_twice(environ, start_response):
     return []
 
 
+@pytest.mark.parametrize("pieces", [(b"abcdef",), (b"ab", b"", b"cd", b"ef"), (b"abc", b"def")])
+def test_an_iterable_is_read_up_to_its_content_length(pieces):
+    answer = run(text(*pieces, headers=[("Content-Length", "3")]))
+    assert (answer.status, answer.body, answer.complete) == (200, b"abc", True)
+    assert run(text(*pieces, headers=[("Content-Length", "0")])).body == b""
+
+
+def test_a_question_about_the_server_as_a_whole_does_not_reach_the_application():
+    assert run(raising, "*", "OPTIONS").status == 200
+
+
 @pytest.mark.parametrize(
     ("app", "error"),
     [
@@ -329,7 +345,7 @@ def calling_twice(environ, start_response):
         (text(status="200 OK\r\nx: y"), "is no text like"),
         (text(headers=[("X-A", "b\r\nc: d")]), "holds the control byte"),
         (text(headers=[("X-A", 1)]), "AttributeError"),
-        (text(b"four", headers=[("Content-Length", "3")]), "ResponseError"),
+        (whole_of_another_length, "ResponseError"),
     ],
 )
 def test_what_breaks_the_rules_is_500_and_logged_once(app, error, caplog):

@@ -1,19 +1,15 @@
-"""Two parsers, one verdict: field lines through both, and chunks judged by both libraries."""
+"""Field lines through both parsers, and the reader of chunks. test_fuzz.py damages both, and has them judged."""
 
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from typing import Any
 
-import h11
 import pytest
-from httptools import HttpParserError, HttpRequestParser
 
+from weebill.chunks import ChunkedReader
 from weebill.errors import FieldsTooLarge, ProtocolError
 from weebill.headers import Fields
-from weebill.server.chunks import ChunkedReader
-from weebill.server.head import read_head
 from weebill.server.parse_h11 import H11Parser
 from weebill.server.parse_httptools import HttptoolsParser
 
@@ -27,8 +23,8 @@ def verdict(parser: Any, lines: bytes) -> Verdict:
         return "refused"
 
 
-def both(lines: bytes, fast: HttptoolsParser | None = None) -> tuple[Verdict, Verdict]:
-    return verdict(fast or HttptoolsParser(), lines), verdict(H11Parser(), lines)
+def both(lines: bytes) -> tuple[Verdict, Verdict]:
+    return verdict(HttptoolsParser(), lines), verdict(H11Parser(), lines)
 
 
 GOOD = [
@@ -71,91 +67,6 @@ def test_the_fields_of_one_head_stay_as_they_are_when_the_next_is_read() -> None
     first = parser.fields(b"Host: a\r\nX: 1\r\n\r\n")
     parser.fields(b"Host: b\r\n\r\n")
     assert first == [(b"Host", b"a"), (b"X", b"1")]
-
-
-PIECES = (
-    *(
-        b"\r\n",
-        b"\n",
-        b"\r",
-        b" ",
-        b"\t",
-        b":",
-        b";",
-        b",",
-        b"\0",
-        b"\x01",
-        b"\x0b",
-        b"\x7f",
-        b"\x80",
-        b"\xff",
-    ),
-    *(
-        b"Host: a\r\n",
-        b"Content-Length: 5\r\n",
-        b"Content-Length: 5, 5\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-    ),
-    *(b"Connection: close\r\n", b"Upgrade: h2c\r\n", b"Connection: Upgrade\r\n", b"X", b"=", b"(", b"A: b"),
-)
-
-
-def _mutated(rng: random.Random, lines: bytes) -> bytes:
-    body = bytearray(lines)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randint(0, len(body))
-        kind = rng.random()
-        if kind < 0.5:
-            body[at:at] = rng.choice(PIECES)
-        elif kind < 0.7:
-            del body[at : at + rng.randint(1, 3)]
-        elif kind < 0.9 and at < len(body):
-            body[at] = rng.randrange(256)
-        else:
-            other = rng.choice(GOOD)
-            body[at:at] = other[: rng.randint(0, len(other))]
-    return bytes(body)
-
-
-def _is_one_head(lines: bytes) -> bool:
-    """As http1.py cuts it: the first empty line is the end."""
-    return (b"\r\n" + lines).find(b"\r\n\r\n") == len(lines) - 2
-
-
-class _Given:
-    """A parser that has these fields for any head."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def fields(self, lines: bytes) -> Fields:
-        return self._fields
-
-
-def _is_refused_by_head(fields: Fields) -> bool:
-    """Whether head.py makes up for what one of the parsers lets pass."""
-    try:
-        read_head(b"POST / HTTP/1.1\r\n\r\n", _Given(fields))
-    except ProtocolError:
-        return True
-    return False
-
-
-def test_whatever_one_refuses_the_other_refuses_too() -> None:
-    rng = random.Random(20261121)
-    fast = HttptoolsParser()
-    tried = 0
-    while tried < 6000:
-        lines = _mutated(rng, rng.choice(GOOD[:-2]))
-        if not _is_one_head(lines):
-            continue
-        tried += 1
-        ours, judged = both(lines, fast)
-        if ours != judged:
-            taken = judged if ours == "refused" else ours
-            assert isinstance(taken, list)
-            assert "refused" in (ours, judged), (lines, ours, judged)
-            assert _is_refused_by_head(taken), (lines, ours, judged)
 
 
 # -- chunks
@@ -202,72 +113,6 @@ def test_chunks_give_their_content_and_leave_what_is_behind_them_however_they_ar
         assert _feed(data, rng, 1) == (content, behind, True)
 
 
-def _judged_by_h11(data: bytes) -> bytes | None:
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
-    content = b""
-    try:
-        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                return None
-            if isinstance(event, h11.Data):
-                content += bytes(event.data)
-    except h11.RemoteProtocolError:
-        return None
-    return content
-
-
-class _Sink:
-    def __init__(self) -> None:
-        self.content = b""
-        self.complete = False
-
-    def on_body(self, piece: bytes) -> None:
-        if not self.complete:
-            self.content += piece
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
-def _judged_by_llhttp(data: bytes) -> bytes | None:
-    sink = _Sink()
-    parser = HttpRequestParser(sink)
-    with suppress(HttpParserError):
-        parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
-    return sink.content if sink.complete else None
-
-
-def test_what_we_take_for_chunks_both_libraries_take_for_the_same() -> None:
-    rng = random.Random(11)
-    # No blanks: the RFC would have some of them passed over in extensions, and the libraries do not.
-    pieces = [bytes([byte]) for byte in b'\r\n05f;a\0-x:="\xff'] + [b"\r\n"]
-    taken = refused = 0
-    for _ in range(6000):
-        data = bytearray(_chunked(rng, rng.randbytes(rng.randint(0, 40))))
-        for _ in range(rng.randint(0, 2)):
-            at = rng.randint(0, len(data))
-            if rng.random() < 0.6:
-                data[at:at] = rng.choice(pieces)
-            else:
-                del data[at : at + 1]
-        try:
-            content, rest, complete = _feed(bytes(data))
-        except ProtocolError:
-            refused += 1
-            with pytest.raises(ProtocolError):
-                _feed(bytes(data), rng)
-            continue
-        assert (content, rest, complete) == _feed(bytes(data), rng)
-        if complete:
-            taken += 1
-            message = bytes(data[: len(data) - len(rest)])
-            assert _judged_by_h11(message) == content, message
-            assert _judged_by_llhttp(message) == content, message
-    assert taken > 1000
-    assert refused > 1000
-
-
 def test_framing_is_bounded_by_the_content_that_it_carries() -> None:
     reader = ChunkedReader()
     extended = b"1;" + b"a" * 200 + b"\r\nx\r\n"
@@ -288,7 +133,7 @@ def test_trailers_are_bounded_however_they_come(count: int) -> None:
         reader.feed(field)
     reader = ChunkedReader()
     reader.feed(b"0\r\na: ")
-    for _ in range(8192 - len(b"a: ")):
+    for _ in range(8192 - len(b"a: \r\n")):
         reader.feed(b"b")
     with pytest.raises(FieldsTooLarge):
         reader.feed(b"b")

@@ -120,7 +120,7 @@ def test_a_timeout_takes_the_path_of_every_error() -> None:
         return f"not in {error.seconds:g}s", 504
 
     @app.before_request
-    def begin() -> None:
+    async def begin() -> None:
         events.append("before")
 
     @app.after_request

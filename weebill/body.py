@@ -9,7 +9,7 @@ from .threads import run_file_io
 
 __all__ = ["NO_BODY", "Body"]
 
-PIECE = 65536  # bytes read back from the file at a time
+PIECE = 1 << 18  # bytes read back from the file at a time
 
 
 class Body:
@@ -65,6 +65,10 @@ class Body:
             return b""
         self._drained = True
         return self._in_memory()
+
+    async def next_piece(self) -> bytes:
+        """`read_piece` for the loop: the file is read in a thread for file I/O."""
+        return self.read_piece() if self._file is None else await run_file_io(self.read_piece)
 
     def read_all(self) -> bytes:
         """The whole content."""

@@ -13,7 +13,7 @@ WeebillError
 │   └── HandlerTimeout            503, the limits `timeout=` of a route and `handler_timeout`
 ├── ProtocolError                 the peer is wrong: answered by the server itself, then closed
 │   ├── TargetTooLong             414, the limit `max_request_line`
-│   ├── FieldsTooLarge            431, the limits `max_fields_size` and `max_fields`
+│   ├── FieldsTooLarge            431, the limits `max_fields_size`, `max_fields` and `max_trailers`
 │   ├── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
 │   └── TooManyConnections        503, the limit `max_connections_per_client`
 ├── ListenerError                 events (events.py)
@@ -178,10 +178,11 @@ class TargetTooLong(ProtocolError):
 
 
 class FieldsTooLarge(ProtocolError):
-    """The fields are more or longer than `max_fields` and `max_fields_size` (RFC 6585 section 5)."""
+    """The fields are more or longer than `max_fields` and `max_fields_size`, or the trailers longer than
+    `max_trailers` (RFC 6585 section 5)."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(431, f"The fields are {what}.")
+    def __init__(self, detail: str) -> None:
+        super().__init__(431, detail)
 
 
 class RequestTimeout(ProtocolError):

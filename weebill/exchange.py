@@ -148,7 +148,7 @@ class Exchange:
         Raises ClientDisconnected if the peer goes before that, BodyTooLarge beyond the limit, ProtocolError
         if what it sends is malformed, too slow or cut short.
         """
-        return self.body.read_piece()
+        return await self.body.next_piece()
 
     async def disconnected(self) -> None:
         """Wait until the client has gone or the answer is complete."""

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import mimetypes
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from contextvars import copy_context
@@ -152,13 +153,16 @@ class RedirectResponse(Response):
         self.headers["location"] = quote(location, safe=":/%#?=@[]!$&'()*+,;~")
 
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")  # RFC 3986 section 3.1
+
+
 def _check_location(location: str) -> None:
     if any(c <= " " or c == "\x7f" or c == "\\" for c in location):
         raise ValueError(f"the location {location!r} holds a blank, a control or a backslash")
     if location.startswith("//"):
         raise ValueError(f"the location {location!r} would lead to another host")
-    scheme, colon, _ = location.partition(":")
-    if colon and scheme.isalpha() and scheme.lower() not in ("http", "https"):
+    scheme = _SCHEME.match(location)
+    if scheme and scheme[1].lower() not in ("http", "https"):
         raise ValueError(f"the location {location!r} is neither a path nor an http(s) URL")
 
 

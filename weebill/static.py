@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .errors import ConfigurationError, HTTPException
@@ -11,12 +12,19 @@ from .responses import FileResponse
 __all__ = ["StaticFiles"]
 
 
+_NEVER = re.compile(r"[\\:\0]")
+# What Windows takes for a device, in any folder and with any ending.
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\..*)?", re.IGNORECASE
+)
+
+
 class StaticFiles:
     """The handler behind `static`: answers the parameter `file` with a file below `folder`.
 
-    Hidden files, what symbolic links lead out to, and everything that is no regular file are 404, without
-    a hint which it was. A folder is answered by its index.html. Raises ConfigurationError for a folder
-    that is not there.
+    Hidden files, names of Windows' devices, what symbolic links lead out to, and everything that is no
+    regular file are 404, without a hint which it was. A folder is answered by its index.html. Raises
+    ConfigurationError for a folder that is not there.
     """
 
     __name__ = "static"
@@ -35,7 +43,7 @@ class StaticFiles:
     def find(self, relative: str) -> Path:
         """The file of a decoded path. Raises HTTPException 404."""
         segments = relative.split("/")
-        if any(s.startswith(".") or "\\" in s or ":" in s or "\0" in s for s in segments):
+        if any(s.startswith(".") or _NEVER.search(s) or _DEVICE.fullmatch(s) for s in segments):
             raise HTTPException(404)
         try:
             path = self.folder.joinpath(*[s for s in segments if s]).resolve(strict=True)

@@ -127,7 +127,7 @@ class ASGIExchange(Exchange):
 
     async def read(self) -> bytes:
         if not self._streams:
-            return self.body.read_piece()
+            return await self.body.next_piece()
         while not (self._ahead or self._content_ended or self.gone):
             async with self._lock:
                 if not (self._ahead or self._content_ended or self.gone):

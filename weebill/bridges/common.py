@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..body import Body
     from ..exchange import Exchange
 
-__all__ = ["content_file", "fail", "logger", "refuse"]
+__all__ = ["answered_without", "content_file", "fail", "logger", "refuse"]
 
 logger = logging.getLogger("weebill")
 
@@ -51,6 +51,17 @@ class _ContentReader(io.RawIOBase):
         target[:count] = self._piece[:count]
         self._piece = self._piece[count:]
         return count
+
+
+async def answered_without(exchange: Exchange) -> bool:
+    """Whether the program need not be asked: the request is refused, or is not about any of its paths."""
+    if exchange.refusal is not None:
+        await refuse(exchange, exchange.refusal)
+    elif exchange.target == "*":  # OPTIONS for the server as a whole (RFC 9110 section 9.3.7)
+        await exchange.respond(200, [])
+    else:
+        return False
+    return True
 
 
 async def refuse(exchange: Exchange, refusal: HTTPException) -> None:

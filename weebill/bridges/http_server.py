@@ -21,11 +21,12 @@ from http.server import BaseHTTPRequestHandler
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..errors import ClientDisconnected, HTTPException, ResponseError
+from ..chunks import ChunkedReader
+from ..errors import ClientDisconnected, HTTPException, ProtocolError, ResponseError
 from ..exchange import BUFFERED
 from ..headers import check_field
 from ..threads import run_in_thread
-from .common import content_file, fail, logger, refuse
+from .common import answered_without, content_file, fail, logger, refuse
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -40,7 +41,7 @@ PATIENCE = 0.1  # seconds that they wait
 MAX_HEAD = 1 << 16  # bytes
 
 # The wire frames the answer, keeps the connection and dates it.
-OF_THE_WIRE = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date"))
+OF_THE_WIRE = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"date"))
 
 access_logger = logging.getLogger("weebill.access")
 
@@ -70,8 +71,7 @@ class HandlerClassApplication:
         return BUFFERED
 
     async def __exchange__(self, exchange: Exchange) -> None:
-        if exchange.refusal is not None:
-            await refuse(exchange, exchange.refusal)
+        if await answered_without(exchange):
             return
         connection = _Connection(exchange)
         client = exchange.client or ("", 0)
@@ -182,6 +182,7 @@ class _Connection:
         self._head = bytearray()
         self._status = 0  # 0 until the head is complete
         self._fields: Fields = []
+        self._chunks: ChunkedReader | None = None  # where the handler frames its answer by hand
         self._waiting: list[bytes] = []
         self._size = 0  # bytes in _waiting
         self._eager = False  # whether what is written goes out at once
@@ -208,6 +209,8 @@ class _Connection:
         piece = bytes(data)
         if not self._status:
             piece = self._take_head(piece)
+        if self._chunks is not None:
+            piece = self._without_framing(self._chunks, piece)
         if not piece:
             return
         with self._lock:
@@ -227,13 +230,24 @@ class _Connection:
         self._head += piece
         while found := _END_OF_HEAD.search(self._head):
             head, self._head = bytes(self._head[: found.start()]), self._head[found.end() :]
-            self._status, self._fields = _parse_head(head)
+            self._status, self._fields, is_chunked = _parse_head(head)
             if self._status >= 200:
+                self._chunks = ChunkedReader() if is_chunked else None
                 return bytes(self._head)
             self._status = 0  # an interim answer; those are the wire's to give
         if len(self._head) > MAX_HEAD:
             raise ResponseError(f"the head of the answer is longer than {MAX_HEAD} bytes")
         return b""
+
+    def _without_framing(self, chunks: ChunkedReader, piece: bytes) -> bytes:
+        """The content in chunks that the handler has made, for the wire makes its own."""
+        try:
+            content, rest = chunks.feed(piece)
+        except ProtocolError as error:
+            raise ResponseError(f"the handler wrote Transfer-Encoding, but: {error.detail}") from None
+        if rest:
+            raise ResponseError("the handler wrote on behind its last chunk")
+        return content
 
     def _take_waiting(self) -> bytes:
         pieces, self._waiting, self._size = self._waiting, [], 0
@@ -264,6 +278,8 @@ class _Connection:
         if not self._status:
             what = "only a part of the head" if self._head else "no answer"
             raise ResponseError(f"the handler wrote {what}")
+        if self._chunks is not None and not self._chunks.complete and exchange.method != "HEAD":
+            raise ResponseError("the handler wrote no last chunk")
         content = self._take_waiting()
         if exchange.started:
             if content:
@@ -305,20 +321,23 @@ def _request_head(exchange: Exchange) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def _parse_head(head: bytes) -> tuple[int, Fields]:
-    """Status and fields of what a handler wrote. Raises ResponseError for what is no head of an answer."""
+def _parse_head(head: bytes) -> tuple[int, Fields, bool]:
+    """Status and fields of what a handler wrote, and whether its content is in chunks. Raises ResponseError
+    for what is no head of an answer."""
     first, *lines = [line.rstrip(b"\r") for line in head.split(b"\n")]
     if not (found := _STATUS_LINE.fullmatch(first)):
         raise ResponseError(f"the handler wrote {first[:80]!r} where the status line belongs")
     if int(found[1]) == 101:
         raise ResponseError("a handler class cannot switch to another protocol here")
     fields: Fields = []
+    is_chunked = False
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
             raise ResponseError(f"the handler wrote {line[:80]!r} among the fields")
         key = name.lower()
+        is_chunked = is_chunked or (key == b"transfer-encoding" and value.strip().lower() == b"chunked")
         # The standard library's default names the version of Python, which is nobody's business.
         if key not in OF_THE_WIRE and not (key == b"server" and b"Python/" in value):
             fields.append((name, value.strip(b" \t")))
-    return int(found[1]), fields
+    return int(found[1]), fields, is_chunked

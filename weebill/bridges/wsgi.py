@@ -23,7 +23,7 @@ from wsgiref.util import FileWrapper
 from ..errors import ClientDisconnected, HTTPException
 from ..exchange import BUFFERED, ENCODED_SLASH
 from ..threads import run_in_thread
-from .common import content_file, fail, logger, refuse
+from .common import answered_without, content_file, fail, logger, refuse
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,8 +60,7 @@ class WSGIApplication:
         return BUFFERED
 
     async def __exchange__(self, exchange: Exchange) -> None:
-        if exchange.refusal is not None:
-            await refuse(exchange, exchange.refusal)
+        if await answered_without(exchange):
             return
         call = _Call(self.app, exchange, self.root_path)
         try:
@@ -96,7 +95,7 @@ class _Call:
         self._iterator: Iterator[bytes] = iter(())
         self._status = 0
         self._fields: Fields = []
-        self._length: bytes | None = None  # what Content-Length says
+        self._left: int | None = None  # bytes that Content-Length still allows
 
     # -- on the loop
 
@@ -145,6 +144,7 @@ class _Call:
         self._iterable = iterable = self._app(environ, self.start_response)
         if isinstance(iterable, list | tuple):  # all pieces are there already, so joining delays none
             self._iterator = iter((b"".join(iterable),))
+            self._left = None  # the wire compares
         else:
             self._iterator = iter(iterable)
         piece = self._next_piece()
@@ -152,7 +152,7 @@ class _Call:
             raise RuntimeError("the application gave its answer without calling start_response")
         if piece is None:
             return b"", True
-        if isinstance(iterable, list | tuple) or self._length == b"%d" % len(piece):
+        if isinstance(iterable, list | tuple) or self._left == 0:
             self._close()
             return piece, True
         if self._exchange.method == "HEAD":  # how much would follow is not known
@@ -165,8 +165,15 @@ class _Call:
         for piece in self._iterator:
             if not isinstance(piece, bytes):
                 raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
+            if (
+                self._left is not None
+            ):  # PEP 3333 "Handling the Content-Length Header": what is beyond is not sent
+                piece = piece[: self._left]
+                self._left -= len(piece)
             if piece:
                 return piece
+            if self._left == 0:
+                break
         self._close()
         return None
 
@@ -196,15 +203,16 @@ class _Call:
             raise RuntimeError("start_response was called twice without exc_info")
         if not (found := _STATUS.fullmatch(status)):
             raise ValueError(f"the status {status!r} is no text like '200 OK'")
-        fields, length = [], None
+        fields: Fields = []
+        self._left = None
         for name, value in headers:
             pair = (name.encode("latin-1"), value.encode("latin-1"))
             key = pair[0].lower()
             if key not in OF_THE_WIRE:
                 fields.append(pair)
-                if key == b"content-length":
-                    length = pair[1]
-        self._status, self._fields, self._length = int(found[1]), fields, length
+                if key == b"content-length" and pair[1].isdigit():
+                    self._left = int(pair[1])
+        self._status, self._fields = int(found[1]), fields
         return self.write
 
     def write(self, piece: bytes) -> None:
@@ -246,6 +254,7 @@ def _environ(exchange: Exchange, root_path: str) -> dict[str, Any]:
     }
     if exchange.client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = exchange.client[0], str(exchange.client[1])
+    lines: dict[str, list[str]] = {}
     for raw_name, raw_value in exchange.fields:
         # "X_Real_Ip" would become the same key as the "X-Real-Ip" that a proxy guards.
         if b"_" in raw_name:
@@ -258,10 +267,9 @@ def _environ(exchange: Exchange, root_path: str) -> dict[str, Any]:
         if key == "TRANSFER_ENCODING":  # taken off already
             continue
         key = f"HTTP_{key}"
-        if key in environ:
-            separator = "; " if key == "HTTP_COOKIE" else ","
-            value = f"{environ[key]}{separator}{value}"
-        environ[key] = value
+        lines.setdefault(key, []).append(value)
+    for key, values in lines.items():
+        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     if exchange.body.size:
         environ["CONTENT_LENGTH"] = str(exchange.body.size)  # known now, even if it came in chunks
     return environ

@@ -24,7 +24,8 @@ __all__ = ["Door", "allow_descriptors", "descriptors"]
 logger = logging.getLogger("weebill")
 
 BATCH = 64  # connections taken in one turn of the loop: others have their turn in between
-RETRY = 1.0  # seconds to wait when the system cannot give a connection
+RETRY = 1.0  # seconds to wait when the system cannot give a connection, unless one of ours ends before
+QUIET = 60.0  # seconds until it is said again that there is no room
 
 # What accept() raises when the system has no room: the connection stays in its queue, ready to be accepted.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -49,7 +50,7 @@ class Door:
         self._is_open = False  # whether the listeners are watched
         self._is_over = False  # whether they will never be again
         self._retry: asyncio.TimerHandle | None = None
-        self._was_full = False  # since there was room to spare
+        self._said: dict[str, float] = {}  # when what was said last
         self._most = min(state.settings.max_connections, descriptors() * (_SHARE - 1) // _SHARE)
         state.when_left = self._look_for_room
 
@@ -85,7 +86,7 @@ class Door:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(BATCH):
             if self._taken() >= self._most:
-                self._say_full()
+                self._say(QUIET, "%d connections are open: others wait until some end", self._most)
                 self._shut()
                 return
             try:
@@ -119,19 +120,19 @@ class Door:
             accepted.close()
 
     def _look_for_room(self) -> None:
-        if self._was_full and self._taken() < self._most * 9 // 10:
-            self._was_full = False
-        is_waiting = not self._is_open and not self._is_over and self._retry is None
-        if is_waiting and self._taken() < self._most:
+        if not self._is_open and not self._is_over and self._taken() < self._most:
+            self._shut()
             self.open()
 
-    def _say_full(self) -> None:
-        if not self._was_full:  # once, until there was room to spare
-            self._was_full = True
-            logger.warning("%d connections are open: others wait until some end", self._most)
+    def _say(self, every: float, message: str, *args: object) -> None:
+        """Log a warning, but the same not more often than `every` so many seconds."""
+        now = self._state.now
+        if now - self._said.get(message, -every) >= every:
+            self._said[message] = now
+            logger.warning(message, *args)
 
     def _wait_for_the_system(self, error: OSError) -> None:
-        logger.warning("no connection can be accepted, trying again in %gs: %s", RETRY, error.strerror)
+        self._say(RETRY, "no connection can be accepted for now: %s", error.strerror)
         self._shut()
         self._retry = self._state.loop.call_later(RETRY, self.open)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from ..chunks import ChunkedReader
 from ..settings import Settings
-from .chunks import ChunkedReader
 
 __all__ = ["Content", "Use"]
 
@@ -61,10 +61,11 @@ class Content:
         self._since = now  # since when the pace is measured
         self._paced = 0  # bytes that had come by then
 
-    def take(self, data: bytes) -> tuple[bytes, bytes]:
-        """The content in `data`, and what lies behind it. Raises ProtocolError for malformed chunks."""
+    def take(self, data: bytes, most: int) -> tuple[bytes, bytes]:
+        """The content in `data`, and what lies behind it, or behind `most` chunks. Raises ProtocolError for
+        malformed chunks."""
         if self._chunks is not None:
-            piece, rest = self._chunks.feed(data)
+            piece, rest = self._chunks.feed(data, most)
             self.complete = self._chunks.complete
         else:
             left = self._left
@@ -73,6 +74,11 @@ class Content:
             self.complete = not self._left
         self.received += len(piece)
         return piece, rest
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether more has come, or is announced by a chunk, than is wanted."""
+        return self.received + (0 if self._chunks is None else self._chunks.left) > self.limit
 
     @property
     def rest_is_small(self) -> bool:

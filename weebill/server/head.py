@@ -51,7 +51,7 @@ _MAX_LENGTH = 64  # bytes of a name that is remembered
 
 # RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
 _HOST = re.compile(
-    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})(?::([0-9]{0,5}))?"
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})(?::0*([0-9]{0,5}))?"
 )
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -86,7 +86,7 @@ def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
         if end - start > longest + 1:  # its CR may have come without its LF
             raise TargetTooLong(longest)
     elif end - line - len("\r\n\r\n\r\n") > settings.max_fields_size:
-        raise FieldsTooLarge(f"longer than {settings.max_fields_size} bytes")
+        raise FieldsTooLarge(f"The fields are longer than {settings.max_fields_size} bytes.")
 
 
 def read_head(block: bytes, parser: Parser) -> Head:
@@ -211,4 +211,6 @@ def _other_form(method: bytes, target: str, fields: Fields) -> tuple[str, Fields
     host, path = absolute[1].encode("ascii"), absolute[2]
     _check_host(host)
     fields = [(b"host", host), *(field for field in fields if field[0].lower() != b"host")]
+    if method == b"OPTIONS" and not path:  # RFC 9112 section 3.2.4
+        return "*", fields
     return (path if path.startswith("/") else "/" + path), fields

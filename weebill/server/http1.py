@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: order, back-pressure, deadlines.
+"""HTTP/1.1 on one connection: order and deadlines.
 
 The connection cuts the stream; a parser never sees a byte that does not belong to the head at hand. One
 request is read, answered, and only then is the next one looked at: what a client pipelines waits as bytes,
@@ -36,13 +36,12 @@ from ..errors import (
     HTTPException,
     ProtocolError,
     RequestTimeout,
-    TooManyConnections,
 )
 from ..exchange import BUFFERED
+from .connection import LINGER, ClientConnection
 from .content import Content, Use
 from .head import Head, check_beginning, check_sizes, read_head
 from .http1_exchange import HTTP1Exchange, Phase
-from .output import Output, address
 from .state import SWEEP, State
 from .wire import CONTINUE, minimal
 
@@ -50,9 +49,9 @@ __all__ = ["HTTP1Connection"]
 
 logger = logging.getLogger("weebill")
 
-LINGER = 2.0  # seconds that a connection which has ended waits for its client to say something more
-LINGER_IN_ALL = 30.0  # seconds that it waits for a client that goes on talking (nginx's precedent)
-LAST_LINGER = 0.5  # the same while the server stops
+
+MOST_CHUNKS = 1000  # that are read in one turn of the loop
+HAIR = 0.005  # seconds by which a timer of the loop may fire early: no reason to wait for another sweep
 
 
 class Reading(Enum):
@@ -64,63 +63,34 @@ class Reading(Enum):
     LINGER = 4
 
 
-class HTTP1Connection(asyncio.Protocol):
+class HTTP1Connection(ClientConnection):
     """One client. Only the loop's thread touches it."""
 
     __slots__ = (
         "_buffer",
         "_content",
-        "_eof",
         "_flush",
-        "_lingers_until",
         "_parser",
-        "_paused_reading",
         "_reading",
         "_requests",
         "_searched",
-        "_since",
         "_task",
-        "client",
         "exchange",
-        "output",
-        "scheme",
-        "server",
-        "state",
-        "transport",
     )
 
-    transport: asyncio.Transport
-
     def __init__(self, state: State) -> None:
-        self.state = state
-        self.scheme = "http"
-        self.client: tuple[str, int] | None = None
-        self.server: tuple[str, int] | None = None
+        super().__init__(state)
         self.exchange: HTTP1Exchange | None = None
-        self.output = Output(state.loop, state.now)
         self._parser = state.new_parser()
         self._reading = Reading.HEAD
         self._buffer = b""  # the beginning of a head, or what a client has pipelined
         self._searched = 0  # how far _buffer was searched for the end of its head
         self._content: Content | None = None
-        self._eof = False
-        self._paused_reading = False
         self._requests = 0
-        self._since = state.now  # when this state of reading began, or the handler
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
 
     # -- the transport's calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = self.output.transport = cast(asyncio.Transport, transport)
-        self.client = address(transport, "peername")
-        self.server = address(transport, "sockname")
-        logger.debug("connection from %s", self.client)
-        try:
-            self.state.add(self, self.client and self.client[0])
-        except TooManyConnections as error:
-            self._refuse(error, b"")
 
     def connection_lost(self, error: Exception | None) -> None:
         self.output.lost = True
@@ -141,13 +111,6 @@ class HTTP1Connection(asyncio.Protocol):
         self._eof = True
         self._end_input()
         return self._reading is not Reading.LINGER  # False has the transport closed
-
-    def pause_writing(self) -> None:
-        self.output.paused = True
-
-    def resume_writing(self) -> None:
-        self.output.paused = False
-        self.output.wake()
 
     # -- reading heads
 
@@ -193,7 +156,7 @@ class HTTP1Connection(asyncio.Protocol):
         rest = data[end:]
         head = read_head(data[start:end] if rest or start else data, self._parser)
         if len(head.fields) > self.state.settings.max_fields:
-            raise FieldsTooLarge(f"more than {self.state.settings.max_fields}")
+            raise FieldsTooLarge(f"There are more than {self.state.settings.max_fields} fields.")
         self._open(head, rest)
         return rest
 
@@ -234,7 +197,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _expect_content(self, exchange: HTTP1Exchange, length: int | None) -> None:
         settings, intake = self.state.settings, exchange.intake
         limit = settings.max_body if intake.max_body is None else intake.max_body
-        if length is not None and length > limit:
+        if length is not None and length > limit and intake.wanted and exchange.refusal is None:
             exchange.refusal = BodyTooLarge(limit)
         if exchange.refusal is not None or not intake.wanted:
             exchange.intake = BUFFERED  # nobody reads it
@@ -258,18 +221,48 @@ class HTTP1Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.expects_continue = False  # it has not waited
         try:
-            piece, rest = content.take(data)
+            piece, rest = content.take(data, MOST_CHUNKS)
         except ProtocolError as error:
             self._end_content(error, data)
             return b""
-        if piece and content.use is not Use.DROP and exchange is not None:
+        if exchange is not None:
             self._keep(piece, content, exchange)
         if content.complete:
             self._content_is_complete(content)
+        elif rest:  # many chunks at once: others have their turn before the rest of them
+            self._buffer = rest
+            self._pause_reading()
+            self.state.loop.call_soon(self._go_on)
+            return b""
         return rest
 
+    def _go_on(self) -> None:
+        """Read the chunks that were left for a later turn."""
+        if not self._buffer or self._reading is not Reading.CONTENT or self._must_wait():
+            return
+        data, self._buffer = self._buffer, b""
+        self._consume(data)
+        if self._reading is Reading.CONTENT and not self._buffer and not self._must_wait():
+            self.resume_reading()
+
+    def _must_wait(self) -> bool:
+        """Whether no more of the content is to come for now."""
+        content = cast(Content, self._content)
+        if content.use is Use.DROP:  # what is not wanted waits for the answer
+            return self.exchange is not None and not content.rest_is_small
+        return self._flush is not None or content.is_far_ahead
+
+    def resume_reading(self) -> None:
+        """Take more from the client, if it was to wait."""
+        super().resume_reading()
+        if self._buffer and self._reading is Reading.CONTENT:
+            self.state.loop.call_soon(self._go_on)
+
     def _keep(self, piece: bytes, content: Content, exchange: HTTP1Exchange) -> None:
-        if content.received > content.limit:
+        if content.use is Use.DROP:
+            if self._must_wait():
+                self._pause_reading()
+        elif content.is_too_long:
             exchange.keep_alive = False
             if content.use is Use.GATHER:
                 content.drop()
@@ -277,6 +270,8 @@ class HTTP1Connection(asyncio.Protocol):
                 self._run(exchange)
             else:
                 self._fail(BodyTooLarge(content.limit))
+        elif not piece:
+            return
         elif content.use is Use.GATHER:
             exchange.body.add(piece)
             if exchange.body.needs_flush and self._flush is None:
@@ -351,17 +346,6 @@ class HTTP1Connection(asyncio.Protocol):
         elif self.exchange is not None and self.exchange.intake.cancel_on_disconnect:
             self.close()  # to shut one side looks like going away; this route has said which it is
 
-    def _pause_reading(self) -> None:
-        if not self._paused_reading and not self._eof:
-            self._paused_reading = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Take more from the client, if it was to wait."""
-        if self._paused_reading and not self.output.lost:
-            self._paused_reading = False
-            self.transport.resume_reading()
-
     # -- answering
 
     def _run(self, exchange: HTTP1Exchange) -> None:
@@ -422,7 +406,7 @@ class HTTP1Connection(asyncio.Protocol):
             if not isinstance(error, HandlerTimeout):
                 error = HTTPException(500, "The application gave no answer.")
             exchange.status = error.status_code
-            self.output.send(minimal(error.status_code, error.detail, self.state.date))
+            self._say(error, exchange.method == "HEAD")
             self._linger()
         else:
             exchange.abort()
@@ -452,47 +436,31 @@ class HTTP1Connection(asyncio.Protocol):
     def _refuse(self, error: ProtocolError, data: bytes) -> None:
         """Answer a fault of the peer in the server's own words, and close."""
         self._complain(error, data)
+        if self.exchange is not None:
+            is_head = self.exchange.method == "HEAD"
+        else:
+            is_head = data.removeprefix(b"\r\n").startswith(b"HEAD ")
         self._forget_request()
-        self.output.send(minimal(error.status_code, error.detail, self.state.date))
+        self._say(error, is_head)
         self._linger()
+        if isinstance(error, RequestTimeout):  # who was too slow is not waited for much longer
+            self._lingers_until = self._since + LINGER
 
-    def _complain(self, error: ProtocolError, data: bytes) -> None:
-        client, status = self._client(), error.status_code
-        self.state.complain(logging.WARNING, "refused %s: %d %s %r", client, status, error.detail, data[:80])
-
-    def _client(self) -> str:
-        return self.client[0] if self.client else "a client"
+    def _say(self, error: HTTPException | ProtocolError, is_head: bool) -> None:
+        self.output.send(minimal(error.status_code, error.detail, self.state.date, is_head))
 
     # -- ending
 
-    def _linger(self) -> None:
-        """Shut our side, and wait a little for the client to read the answer and shut its own."""
-        if self._eof or not self.transport.can_write_eof():
-            self.close()
-            return
-        self._end_reading()
-        try:
-            self.transport.write_eof()
-        except OSError:  # it was reset a moment ago
-            self.transport.abort()
-            return
-        self.resume_reading()
-        if self.state.is_stopping:
-            self._end_soon()
-
-    def _end_soon(self) -> None:
-        self.state.loop.call_later(LAST_LINGER, self.transport.close)
-
-    def close(self) -> None:
-        """Close when what was written has been sent."""
-        self._end_reading()
-        self.transport.close()
-
     def _end_reading(self) -> None:
+        super()._end_reading()
         self._reading = Reading.LINGER
-        self._since = self.state.now
-        self._lingers_until = self._since + LINGER_IN_ALL
         self._buffer = b""
+
+    def cut(self) -> None:
+        """End now, whatever is in flight."""
+        if self._task is not None:
+            self._task.cancel()
+        super().cut()
 
     def shut_down(self) -> None:
         """The server stops: an idle connection ends, any other with the answer in flight."""
@@ -500,13 +468,8 @@ class HTTP1Connection(asyncio.Protocol):
             self._linger()
         elif self._reading is Reading.LINGER:
             self._end_soon()
-
-    def cut(self) -> None:
-        """End now, whatever is in flight."""
-        if self._task is not None:
-            self._task.cancel()
-        self._end_reading()
-        self.output.reset()
+        elif self._reading is Reading.CONTENT and self.exchange is None:  # it has its answer
+            self._linger()
 
     # -- deadlines
 
@@ -517,7 +480,7 @@ class HTTP1Connection(asyncio.Protocol):
         if self.output.look(now) >= settings.write_timeout + SWEEP:
             self._give_up(f"it read nothing for {settings.write_timeout:g}s")
             return
-        elapsed = now - self._since - SWEEP
+        elapsed = now - self._since - SWEEP + HAIR
         if self._reading is Reading.HEAD:
             if self._is_idle():
                 if elapsed >= (settings.idle_timeout if self._requests else settings.header_timeout):
@@ -525,16 +488,12 @@ class HTTP1Connection(asyncio.Protocol):
             elif elapsed >= settings.header_timeout:
                 error = RequestTimeout(f"No complete head in {settings.header_timeout:g} seconds.")
                 self._refuse(error, self._buffer)
-        elif self._reading is Reading.CONTENT:
-            self._check_pace(now)
-        elif self._reading is Reading.ANSWER:
+        elif self._reading is not Reading.LINGER:
+            if self._reading is Reading.CONTENT:
+                self._check_pace(now)
             self._check_answer(now, elapsed)
-        elif (elapsed >= LINGER or now >= self._lingers_until) and self.output.all_taken:
+        elif self._has_lingered(now):
             self.transport.abort()
-
-    def _give_up(self, reason: str) -> None:
-        self.state.complain(logging.INFO, "cut off %s: %s", self._client(), reason)
-        self.cut()
 
     def _check_pace(self, now: float) -> None:
         assert self._content is not None

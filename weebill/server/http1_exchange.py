@@ -10,6 +10,7 @@ How it is framed is decided once, where it begins (RFC 9112 section 6).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from enum import Enum
 from typing import Protocol
@@ -32,6 +33,9 @@ from .wire import (
 )
 
 __all__ = ["Channel", "HTTP1Exchange", "Phase"]
+
+
+AT_ONCE = 65536  # bytes of one stream; then others have a turn, however fast its client is
 
 
 class Phase(Enum):
@@ -70,6 +74,7 @@ class HTTP1Exchange(Exchange):
         "_chunked",
         "_left",
         "_output",
+        "_yielded",
         "began",
         "content",
         "expects_continue",
@@ -109,7 +114,7 @@ class HTTP1Exchange(Exchange):
     async def read(self) -> bytes:
         content = self.content
         if not self.intake.stream or content is None:
-            return self.body.read_piece()
+            return await self.body.next_piece()
         while True:
             if piece := content.get():
                 if not content.complete:
@@ -154,6 +159,7 @@ class HTTP1Exchange(Exchange):
         head = response_head(status, fields)
         self._bare = has_no_content(self.method, status)
         self._chunked = False
+        self._yielded = self._output.written
         self._left = length_to_announce(self.method, status, head, None)
         if self._left is not None:
             framing = b"content-length: %d\r\n" % self._left
@@ -173,7 +179,7 @@ class HTTP1Exchange(Exchange):
         channel, output = self._channel, self._output
         if self.phase is not Phase.NOTHING:
             raise ResponseError("the answer has begun already")
-        if output.lost:
+        if output.lost or output.transport.is_closing():  # PERF: is_gone(), without a call
             raise ClientDisconnected
         if self.keep_alive and (head.close or channel.is_last(self)):
             self.keep_alive = False
@@ -193,7 +199,7 @@ class HTTP1Exchange(Exchange):
         output = self._output
         if self.phase is not Phase.STARTED:
             raise ResponseError("content before the answer's start, or after its end")
-        if output.lost:
+        if output.is_gone():
             raise ClientDisconnected
         if self._bare or not piece:
             return
@@ -205,12 +211,15 @@ class HTTP1Exchange(Exchange):
         output.send(chunk(piece) if self._chunked else piece)
         if output.paused:
             await output.drain()
+        elif output.written - self._yielded > AT_ONCE:
+            self._yielded = output.written
+            await asyncio.sleep(0)
 
     async def finish(self) -> None:
         output = self._output
         if self.phase is not Phase.STARTED:
             raise ResponseError("the end of an answer that has not begun, or has ended")
-        if output.lost:
+        if output.is_gone():
             raise ClientDisconnected
         if not self._bare:
             if self._left:

@@ -123,7 +123,7 @@ class MemoryExchange(Exchange):
         return self.status != 0
 
     async def read(self) -> bytes:
-        return await self._next_piece() if self._streams else self.body.read_piece()
+        return await self._next_piece() if self._streams else await self.body.next_piece()
 
     async def disconnected(self) -> None:
         await self._over.wait()

@@ -41,6 +41,10 @@ class Output:
         self._spoke = now  # when there was last something for it to take
         self.waiters: dict[asyncio.Future[None], None] = {}  # in order, and quick to leave
 
+    def is_gone(self) -> bool:
+        """Whether nothing that is written will arrive. The transport knows of a reset a turn before us."""
+        return self.lost or self.transport.is_closing()
+
     def send(self, data: bytes) -> None:
         """Write."""
         self.written += len(data)

@@ -36,10 +36,13 @@ class H11Parser:
         try:
             request = connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise ProtocolError(400, f"The fields are malformed: {error}.") from None
+            what = str(error).partition(":")[0]  # behind it is what the client has sent
+            raise ProtocolError(400, f"The fields are malformed: {what}.") from None
         if not isinstance(request, h11.Request):
             raise ProtocolError(400, "The fields are malformed.")
         fields: Fields = request.headers.raw_items()
         if len(fields) != lines.count(b"\r\n") - 1 or _LIST_OF_LENGTHS.search(lines):
             raise ProtocolError(400, "Content-Length comes twice.")
-        return fields
+        # h11 makes one value lower case.
+        pairs = zip(fields, lines.split(b"\r\n"), strict=False)
+        return [(name, line.partition(b":")[2].strip(b" \t")) for (name, _), line in pairs]

@@ -160,8 +160,9 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def minimal(status: int, detail: str, date: bytes) -> bytes:
-    """A whole answer of the server itself, after which it closes."""
+def minimal(status: int, detail: str, date: bytes, is_head: bool = False) -> bytes:
+    """A whole answer of the server itself, after which it closes; to HEAD without its content."""
     content = f"{detail}\n".encode()
     fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(content)
-    return b"%b%b%bconnection: close\r\n\r\n%b" % (_STATUS_LINES[status], fields, date, content)
+    block = b"%b%b%bconnection: close\r\n\r\n" % (_STATUS_LINES[status], fields, date)
+    return block if is_head else block + content
