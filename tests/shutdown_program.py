@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import suppress
 
 from weebill import App, Request
 from weebill.server.worker import serve
@@ -43,6 +44,19 @@ async def endless(request: Request):  # type: ignore[no-untyped-def]
 async def deaf():  # type: ignore[no-untyped-def]
     yield "begun"
     await asyncio.Event().wait()
+
+
+@app.post("/upload")
+def upload(request: Request) -> str:
+    return f"{len(request.body)} bytes"
+
+
+@app.get("/stubborn")
+async def stubborn():  # type: ignore[no-untyped-def]
+    yield "begun"
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
 
 
 @app.on_shutdown

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from http1_wire import SECOND, Application, Wire, turns
 
-from weebill.errors import ResponseError
-from weebill.exchange import UNWANTED, Exchange
+from weebill.errors import HTTPException, ResponseError
+from weebill.exchange import UNWANTED, Exchange, Intake
 
 TEXT = [(b"content-type", b"text/plain")]
 LONG = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -540,3 +540,69 @@ def test_the_access_log_has_a_line_for_each_answer(caplog: pytest.LogCaptureFixt
     (record,) = [record for record in caplog.records if record.name == "weebill.access"]
     assert record.getMessage().startswith('192.0.2.7 "GET /a?b HTTP/1.1" 200 4 ')
     assert record.getMessage().endswith("ms")
+
+
+# -- fields between neighbours
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "expected"),
+    [
+        (b"1.1", b"", "upgrade"),
+        (b"1.1", b"Connection: close\r\n", "close, upgrade"),
+        (b"1.0", b"", "close, upgrade"),
+    ],
+)
+def test_an_upgrade_on_offer_is_named_in_connection(version: bytes, connection: bytes, expected: str) -> None:
+    program = respond(426, [(b"Upgrade", b"HTTP/2.0")])
+    wire = run(program, b"GET / HTTP/" + version + b"\r\nHost: a\r\n" + connection + b"\r\n")
+    (answer,) = wire.answers()
+    assert answer.headers["upgrade"] == "HTTP/2.0"
+    assert answer.headers["connection"] == expected
+
+
+def test_of_two_dates_the_first_is_sent() -> None:
+    wire = run(respond(200, [(b"Date", b"yesterday"), (b"X", b"y"), (b"date", b"today")]), SECOND)
+    assert wire.answers()[0].headers["date"] == "yesterday"
+    assert wire.sent.lower().count(b"date: ") == 1
+
+
+# -- what is refused already, and content that is too long besides
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 99999999", b"Transfer-Encoding: chunked"])
+def test_content_that_is_too_long_does_not_hide_what_is_wrong_before(framing: bytes) -> None:
+    class Refusing(Application):
+        def __intake__(self, exchange: Exchange) -> Intake:
+            exchange.refusal = HTTPException(405)
+            return UNWANTED
+
+    async def main() -> None:
+        wire = Wire(Refusing())
+        wire.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        await turns()
+        assert wire.answers("POST")[0].status == 405
+
+    asyncio.run(main())
+
+
+def test_content_that_nobody_wants_waits_while_its_answer_is_made() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def slow(exchange: Exchange) -> None:
+            await go_on.wait()
+            await exchange.respond(200, [])
+
+        wire = Wire(Application(slow, UNWANTED))
+        wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        wire.send(b"x" * 100_000)
+        assert not wire.transport.reading
+        await wire.pass_time(100)
+        go_on.set()
+        await turns()
+        (answer,) = wire.answers("POST")
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert wire.transport.reading
+
+    asyncio.run(main())

@@ -144,6 +144,44 @@ def test_what_is_in_flight_is_finished_while_the_rest_ends_at_once(loop: str, nu
 
 
 @each_loop
+def test_an_upload_that_comes_to_its_end_is_answered_and_one_that_does_not_is_cut(loop: str) -> None:
+    head = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n"
+    unwanted = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n"
+    with running(loop, 1.0) as (server, port), ExitStack() as stack:
+        idle, slow, stuck, refused = (stack.enter_context(Client(port)) for _ in range(4))
+        for client, request in ((slow, head), (stuck, head), (refused, unwanted)):
+            client.send(request + b"x" * 1000)
+        assert refused.answer().status == 404
+        assert idle.get("/work?ms=50").status == 200
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.is_ended()
+        assert refused.is_ended()  # it has its answer, and nobody waits for the rest
+        assert time.monotonic() - began < 0.5
+        slow.send(b"x" * 1000)
+        slow.send(b"x" * 1000)
+        answer = slow.answer()
+        assert (answer.content, answer.headers["connection"]) == (b"3000 bytes", "close")
+        assert server.process.wait(PATIENCE) == 0
+        assert 0.9 < time.monotonic() - began < 3
+        server.wait_for_silence()
+        assert any("cutting 1 connection" in line for line in server.said)
+
+
+@each_loop
+def test_one_signal_ends_it_although_a_handler_will_not(loop: str) -> None:
+    with running(loop, 0.2) as (server, port), Client(port) as client:
+        client.ask("/stubborn")
+        while b"begun" not in client.file.readline():
+            pass
+        began = time.monotonic()
+        assert server.stop(signal.SIGINT) == 128 + signal.SIGINT
+        assert time.monotonic() - began < 0.2 + 5
+        server.wait_for_silence()
+        assert any("the application has shut down" in line for line in server.said)
+
+
+@each_loop
 def test_a_stream_that_does_not_end_is_cut_when_the_time_is_over(loop: str) -> None:
     with running(loop, 0.3) as (server, port), Client(port) as client:
         client.ask("/deaf")

@@ -362,3 +362,17 @@ def test_a_handler_that_thinks_long_is_waited_for_although_its_client_has_shut_i
             assert wire.answers()[0].content == b"ok"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("behind", [b"x" * 200_000, b"x", b""])
+def test_a_client_that_keeps_its_content_back_does_not_prolong_the_time_of_a_handler(behind: bytes) -> None:
+    async def main() -> None:
+        wire = Wire(Application(never, Intake(stream=True)), handler_timeout=3, body_rate=0)
+        wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + behind)
+        await wire.pass_time(3)
+        assert wire.sent == b""
+        await wire.pass_time(1)
+        assert wire.answers("POST")[0].status == 503
+        assert wire.app.cancelled == 1
+
+    asyncio.run(main())
