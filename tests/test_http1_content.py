@@ -104,8 +104,7 @@ def test_many_tiny_chunks_take_time_in_proportion_to_their_number() -> None:
         data = b"1\r\nx\r\n" * count + b"0\r\n\r\n"
         started = time.process_time()
         wire.send(data)
-        while not wire.sent:
-            await asyncio.sleep(0)
+        await until(lambda: wire.sent)
         spent = time.process_time() - started
         assert wire.answers()[0].status == 200
         assert wire.app.seen[0].content == b"x" * count
@@ -138,11 +137,9 @@ def test_others_have_their_turn_between_many_tiny_chunks(intake: Intake) -> None
         other.send(SECOND)
         await turns(5)
         assert other.answers()[0].status == 200
-        while not wire.transport.reading:
-            await asyncio.sleep(0)
+        await until(lambda: wire.transport.reading)
         wire.send(b"2\r\nxy\r\n" * 10_000 + b"0\r\n\r\n" + SECOND)
-        while len(wire.answers()) < 2:
-            await asyncio.sleep(0)
+        await until(lambda: len(wire.answers()) == 2)
         first, second = wire.answers()
         assert (first.status, second.status) == (200, 200)
         assert first.content == b"40000"

@@ -1,4 +1,4 @@
-"""Field lines through both parsers, and the reader of chunks. test_fuzz.py damages both, and has them judged."""
+"""Field lines through both parsers, and the reader of chunks; test_fuzz.py tries both on damaged streams."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _TRAILER = re.compile(rb"%b:[\t \x21-\x7e\x80-\xff]*" % _TOKEN)
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
-_NO_SIZE = "The chunks are malformed: a size is no hexadecimal number."
+_NO_SIZE = "The chunks are malformed: a size, or what is behind it."
 _TOO_MUCH = "The chunks are malformed: there is more data than the size says."
 
 _USUAL = Settings()

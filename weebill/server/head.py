@@ -95,10 +95,12 @@ def read_head(block: bytes, parser: Parser) -> Head:
     line = _REQUEST_LINE.match(block)
     if line is None:
         if _OTHER_VERSION.match(block):
+            check_beginning(block, 0, 0)  # byte by byte, a bad line end would have been found before
             raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         raise ProtocolError(400, "The request line is malformed.")
     method, target, minor = line.groups()
     if method in _NEVER:
+        check_beginning(block, 0, 0)
         raise ProtocolError(501, f"{method.decode('ascii')} is not served here.")
     http_version = "1.0" if minor == b"0" else "1.1"
     fields = parser.fields(block[line.end() :])
@@ -143,7 +145,7 @@ def _length(lengths: list[bytes] | None, codings: list[bytes] | None, http_versi
     if len(lengths) > 1:
         raise ProtocolError(400, "Content-Length comes twice.")
     if not _DIGITS.fullmatch(lengths[0]):
-        raise ProtocolError(400, "Content-Length is not a number.")
+        raise ProtocolError(400, "Content-Length is not a number of at most 18 digits.")
     return int(lengths[0])
 
 
