@@ -135,7 +135,7 @@ DECISIONS = (
     # -- what depends on when the bytes come
     Decision(
         r"a matter of time: refused: 400 (The head is malformed: a line does not end in CR LF"
-        r"|This is not HTTP/1\.1)\. / refused: (414|431|501|505) .*",
+        r"|This is not HTTP/1\.1)\. / refused: (414|431) .*",
         "Of two faults in one head that is told which is seen first.",
     ),
     Decision(
