@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import logging
 import tempfile
+import threading
 from typing import Any
 
 import pytest
 from http1_wire import PARSERS, SECOND, Application, Wire, turns, until
 
+from weebill.body import LARGE, Body
 from weebill.errors import BodyTooLarge, ClientDisconnected, ProtocolError, ResponseError
 from weebill.exchange import UNWANTED, Exchange, Intake
 from weebill.server.http1 import HTTP1Connection
@@ -787,5 +790,28 @@ def test_a_connection_in_its_usual_life_needs_no_garbage_collector() -> None:
             assert connections() - before == set()
         finally:
             gc.enable()
+
+    asyncio.run(main())
+
+
+def test_a_large_file_is_freed_in_a_thread() -> None:
+    closed_by: list[str] = []
+
+    class Noting(io.BytesIO):
+        def close(self) -> None:
+            closed_by.append(threading.current_thread().name)
+            super().close()
+
+    async def main() -> None:
+        for size in (LARGE, LARGE + 1):
+            body = Body()
+            body._file, body.size = Noting(b"x"), size
+            body.close()
+            body.close()
+            with pytest.raises(ValueError, match="closed file"):
+                body.read_all()
+        await until(lambda: len(closed_by) == 2)
+        assert closed_by[0] == threading.current_thread().name
+        assert closed_by[1].startswith("weebill-file-")
 
     asyncio.run(main())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
+from io import BytesIO
 from typing import IO
 
 from .threads import run_file_io
 
 __all__ = ["NO_BODY", "Body"]
 
+LARGE = 1 << 26  # bytes of a file that the system needs a while to free: 0.1 seconds for a gigabyte
 PIECE = 1 << 18  # bytes read back from the file at a time
 
 
@@ -87,9 +90,23 @@ class Body:
 
     def close(self) -> None:
         """Free the temporary file now rather than when the object goes. What lay in it cannot be read any
-        more: that raises ValueError, for a part is not the content."""
-        if self._file is not None:
-            self._file.close()
+        more: that raises ValueError, for a part is not the content. To be called on the loop."""
+        file = self._file
+        if file is None:
+            return
+        self._file = _CLOSED
+        if self.size > LARGE and not file.closed:
+            run_file_io(_close, file)
+        else:
+            _close(file)
 
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what it could not write nobody is going to read
+        file.close()
+
+
+_CLOSED = BytesIO()
+_CLOSED.close()
 
 NO_BODY = Body()
