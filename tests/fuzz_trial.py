@@ -15,6 +15,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,9 @@ class Finding:
 
     def __str__(self) -> str:
         return "\n".join((self.kind, repr(self.trial).strip(), *self.details, *self.verdict))
+
+
+_REFUSAL = re.compile(r"refused \S+: [0-9]{3} (.*?) b['\"]")  # who, status, why, and what was sent
 
 
 class Fault(Exception):
@@ -240,7 +244,8 @@ def _verdict(wire: Wire, app: _Recorder, ear: _Ear, before: int, is_open: bool) 
     unwanted = bool(outcomes) and outcomes[-1].kind == "answered"
     if not refused <= len(refusals) <= refused + unwanted:
         raise Fault(f"{refused} refused, {len(refusals)} lines in the log", *map(_line, refusals))
-    detail = str(refusals[-1].args[2]) if refusals and isinstance(refusals[-1].args, tuple) else ""
+    told = _REFUSAL.match(refusals[-1].getMessage()) if refusals else None
+    detail = told[1] if told else ""
     return Verdict(outcomes, before, is_open, detail)
 
 
