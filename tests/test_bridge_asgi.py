@@ -40,7 +40,7 @@ def test_the_scope_is_complete():
     scope = scope_seen("/a%20b/%C3%BC?x=%20&y", "POST", [("X-Name", "Value"), ("x-name", "2")])
     assert scope == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",

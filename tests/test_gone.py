@@ -7,16 +7,17 @@ None of it leaves a task, a descriptor or a traceback, none of it makes anybody 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from http1_wire import PARSERS, Application, MemoryTransport, Wire, turns, until
+from http1_wire import PARSERS, SECOND, Application, MemoryTransport, Wire, turns, until
 from live_client import Client, Programs, Server, echo, hello
 
 from weebill import App
@@ -360,3 +361,138 @@ def test_a_loop_that_stands_still_for_two_seconds_drops_nobody(loop: str) -> Non
         in_head.send(b"st: a\r\n\r\n")
         in_content.send(b"x" * 998)
         assert [client.answer().status for client in (idle, in_head, in_content)] == [200] * 3
+
+
+# -- handlers that end well
+
+
+@each_loop
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_what_a_stream_does_to_end_well_is_not_broken_off(loop: str, is_waiting: bool) -> None:
+    app, ended = App(__name__), threading.Event()
+
+    @app.get("/")
+    async def stream() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+                if is_waiting:
+                    await asyncio.Event().wait()
+        finally:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            ended.set()
+
+    with Server(app, loop=loop) as server:
+        client = server.client()
+        client.ask("/")
+        assert b"200 OK" in client.file.readline()
+        client.reset()
+        assert ended.wait(10)
+
+
+@each_loop
+def test_a_handler_whose_client_has_gone_is_finished_before_the_server_stops(loop: str) -> None:
+    app, told = App(__name__), []
+    begun, go_on = threading.Event(), asyncio.Event()
+
+    @app.get("/")
+    async def work() -> str:
+        begun.set()
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+        told.append("done")
+        return ""
+
+    with Server(app, loop=loop) as server:
+        client = server.client()
+        client.ask("/")
+        assert begun.wait(10)
+        client.reset()
+        server.until(lambda: not server.connections)
+        gc.collect()  # somebody holds it
+        server.begin_stop()
+        server.until(lambda: server.worker.state.is_stopping)
+        server.on_loop(go_on.set)
+    assert told == ["done"]
+
+
+def test_a_cancelled_handler_is_cancelled_once() -> None:
+    ended: list[str] = []
+
+    async def program(exchange: Exchange) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await turns(5)
+            ended.append("well")
+
+    async def main() -> None:
+        wire = Wire(Application(program, Intake(cancel_on_disconnect=True)))
+        wire.send(SECOND)
+        await turns()
+        wire.connection.cut()
+        await turns(20)
+        wire = Wire(Application(program, Intake(cancel_on_disconnect=True)), handler_timeout=1)
+        wire.send(SECOND)
+        await turns()
+        wire.clock.time += 1
+        wire.state.tick()
+        wire.clock.time += 1
+        wire.state.tick()
+        wire.transport.reset()
+        await turns(20)
+
+    asyncio.run(main())
+    assert ended == ["well", "well"]
+
+
+def test_who_works_on_behind_an_answer_delays_nobody_and_is_not_cut_off() -> None:
+    async def program(exchange: Exchange) -> None:
+        await exchange.respond(200, [], exchange.target.encode())
+        await go_on.wait()
+        done.append(exchange.target)
+
+    async def main() -> None:
+        nonlocal go_on
+        go_on = asyncio.Event()
+        wire = Wire(Application(program), write_timeout=1)
+        for target in (b"/first", b"/second"):
+            wire.send(SECOND.replace(b"/second", target))
+            await turns()
+        assert [answer.content for answer in wire.answers()] == [b"/first", b"/second"]
+        wire.send_eof()
+        await wire.pass_time(100)
+        assert wire.transport.closing
+        assert done == []
+        assert len(wire.state.left_behind) == 2
+        go_on.set()
+        await turns()
+        assert done == ["/first", "/second"]
+        assert wire.state.left_behind == set()
+        assert wire.state.drained.is_set()
+        assert wire.app.cancelled == 0
+
+    go_on: asyncio.Event
+    done: list[str] = []
+    asyncio.run(main())
+
+
+def test_a_silent_stream_whose_client_is_not_read_from_has_an_end() -> None:
+    async def silent(exchange: Exchange) -> None:
+        await exchange.start(200, [])
+        await exchange.write(b"begun")
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        wire = Wire(Application(silent), write_timeout=5)
+        wire.send(SECOND + SECOND * 3000)
+        await turns()
+        assert not wire.transport.reading
+        await wire.pass_time(8)
+        assert wire.transport.aborted
+
+    asyncio.run(main())

@@ -205,12 +205,11 @@ def test_a_handler_that_does_not_read_makes_its_client_wait() -> None:
             wire.send(b"x" * 16384)
             sent += 16384
         assert sent <= 65536 + 16384
+        await wire.pass_time(100)  # to be waited for is no fault of the client's
         reader.let_read()
         await turns()
         assert wire.transport.reading
         assert len(reader.pieces[0]) == sent
-        # To be waited for is no fault of the client's.
-        await wire.pass_time(100)
         while wire.transport.reading:
             wire.send(b"x" * 16384)
             sent += 16384

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import mimetypes
 import os
 import re
@@ -38,6 +39,8 @@ __all__ = [
     "redirect",
     "to_response",
 ]
+
+logger = logging.getLogger("weebill")
 
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
@@ -186,13 +189,9 @@ class StreamingResponse(Response):
 
     async def send(self, exchange: Exchange) -> None:
         """Hand the pieces to the wire, each when the client has room for it."""
-        async with _while_connected(exchange):
-            await self._send_pieces(exchange)
-
-    async def _send_pieces(self, exchange: Exchange) -> None:
         pieces = self.pieces if isinstance(self.pieces, AsyncIterable) else _in_threads(iter(self.pieces))
         started = False
-        async with aclosing(_closing(pieces)) as source:
+        async with aclosing(_closing(pieces)) as source, _while_connected(exchange):
             async for piece in source:
                 if not isinstance(piece, str | bytes):
                     raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
@@ -222,7 +221,7 @@ async def _while_connected(exchange: Exchange) -> AsyncGenerator[None, None]:
 
     def leave(_: asyncio.Future[None]) -> None:
         nonlocal has_left
-        if not leaving.cancelled() and not over:
+        if not leaving.cancelled() and not over and not task.cancelling():
             has_left = True
             task.cancel()
 
@@ -268,9 +267,16 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     finally:
         if isinstance(pieces, Generator):
             if step is not None and not step.done():  # given up while it runs: it is closed after that
-                step.add_done_callback(lambda _: run_in_thread(context.run, pieces.close))
+                step.add_done_callback(lambda _: run_in_thread(context.run, _close_quietly, pieces))
             else:
                 await run_in_thread(context.run, pieces.close)
+
+
+def _close_quietly(pieces: Generator[Any, None, None]) -> None:
+    try:
+        pieces.close()
+    except Exception:
+        logger.exception("a stream failed while it was closed, for its client has gone")
 
 
 class FileResponse(Response):

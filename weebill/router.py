@@ -253,7 +253,7 @@ class Router:
 def _check_timeout(timeout: float | None, path: str, handler: Handler) -> None:
     if timeout is None:
         return
-    if not timeout > 0:
+    if not isinstance(timeout, int | float) or not timeout > 0:
         raise ConfigurationError(
             f"the timeout of {path!r}, {describe(handler)}, is {timeout!r}; it is a number of seconds above 0"
         )

@@ -29,8 +29,8 @@ __all__ = ["ASGIApplication", "serve_scope"]
 
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# 2.4 is where `send` began to raise OSError once the client has gone.
-HTTP_VERSION = {"version": "3.0", "spec_version": "2.5"}
+# From 2.4 on Starlette asks for http.disconnect no more, and a stream that waits would learn of it too late.
+HTTP_VERSION = {"version": "3.0", "spec_version": "2.3"}
 LIFESPAN_VERSION = {"version": "3.0", "spec_version": "2.0"}
 
 STREAMED = Intake(stream=True)

@@ -152,8 +152,11 @@ class _Call:
             raise RuntimeError("the application gave its answer without calling start_response")
         if piece is None:
             return b"", True
-        if isinstance(iterable, list | tuple) or self._left == 0:
+        if isinstance(iterable, list | tuple):
             self._close()
+            return piece, True
+        if self._left == 0:
+            self._next_piece()  # nothing more is sent, but a generator has a line behind its last yield
             return piece, True
         if self._exchange.method == "HEAD":  # how much would follow is not known
             self._close()
@@ -165,9 +168,8 @@ class _Call:
         for piece in self._iterator:
             if not isinstance(piece, bytes):
                 raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
-            if (
-                self._left is not None
-            ):  # PEP 3333 "Handling the Content-Length Header": what is beyond is not sent
+            # PEP 3333 on Content-Length: what is beyond is not sent.
+            if self._left is not None:
                 piece = piece[: self._left]
                 self._left -= len(piece)
             if piece:

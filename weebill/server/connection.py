@@ -74,8 +74,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End now, whatever is in flight."""
-        self._end_reading()
-        self.output.reset()
+        raise NotImplementedError
 
     def _refuse(self, error: ProtocolError, data: bytes) -> None:
         """Answer a fault of the peer, and close."""
@@ -135,9 +134,14 @@ class ClientConnection(asyncio.Protocol):
         self._end_reading()
         self.transport.close()
 
+    def _drop(self) -> None:
+        """End now. Whoever reads or writes learns that the client has gone."""
+        self._end_reading()
+        self.output.reset()
+
     def _give_up(self, reason: str) -> None:
         self.state.complain(logging.INFO, "cut off %s: %s", self._who(), reason)
-        self.cut()
+        self._drop()
 
     def _complain(self, error: ProtocolError, data: bytes) -> None:
         who, status = self._who(), error.status_code

@@ -117,4 +117,8 @@ class Content:
     def is_too_slow(self, now: float, rate: int, grace: float) -> bool:
         """Whether fewer than `rate` bytes a second have come, after `grace` seconds."""
         late = now - self._since - grace
-        return late > 0 and self.received - self._paced < rate * late
+        received = self.received - self._paced
+        if late > 0 and received >= rate * (late + grace):  # a fast beginning is no credit for a stall
+            self.restart_pace(now)
+            return False
+        return late > 0 and received < rate * late

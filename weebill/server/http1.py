@@ -101,6 +101,13 @@ class HTTP1Connection(ClientConnection):
         if self._task is None:
             self._forget_request()
         elif self.exchange is not None and self.exchange.intake.cancel_on_disconnect:
+            self._cancel()
+        if self._task is not None:
+            self.state.leave_behind(self._task)
+
+    def _cancel(self) -> None:
+        """Cancel the handler, but only once: a second time would break what it does to end well."""
+        if self._task is not None and not self._task.cancelling():
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -125,6 +132,7 @@ class HTTP1Connection(ClientConnection):
                 else:
                     if self._reading is Reading.ANSWER:
                         self._hold(data)
+                        self._let_go_if_answered()
                     else:
                         self._since = self.state.now  # it still talks; nobody listens
                     return
@@ -314,6 +322,7 @@ class HTTP1Connection(ClientConnection):
         if content.use is Use.HAND_ON:
             self.output.wake()
         elif content.use is Use.GATHER and self._flush is None:
+            self.resume_reading()
             exchange.body.rewind()
             self._run(exchange)
 
@@ -371,8 +380,20 @@ class HTTP1Connection(ClientConnection):
             logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
         self._answered(exchange)
 
+    def _let_go_if_answered(self) -> None:
+        """Go on to the next request, although the application still works for the one that it has answered.
+        Not while the client does not take its answers: that is what they wait for."""
+        exchange, task = self.exchange, self._task
+        if exchange is None or task is None or self.output.paused:
+            return
+        if exchange.phase is Phase.FINISHED:
+            self.state.leave_behind(task)
+            self._answered(exchange)
+
     def _answered(self, exchange: HTTP1Exchange) -> None:
         """The application has done with a request: go on to the next, or end."""
+        if self.exchange is not exchange:  # it was let go before
+            return
         if self.output.waiters:
             self.output.wake()
         self._forget_request()
@@ -458,9 +479,8 @@ class HTTP1Connection(ClientConnection):
 
     def cut(self) -> None:
         """End now, whatever is in flight."""
-        if self._task is not None:
-            self._task.cancel()
-        super().cut()
+        self._cancel()
+        self._drop()
 
     def shut_down(self) -> None:
         """The server stops: an idle connection ends, any other with the answer in flight."""
@@ -512,7 +532,12 @@ class HTTP1Connection(ClientConnection):
         if exchange.phase is Phase.NOTHING:
             if limit and elapsed >= limit and not isinstance(exchange.refusal, HandlerTimeout):
                 exchange.refusal = HandlerTimeout(limit)
-                self._task.cancel()
-        # A client that has shut its side may read on, or have gone: that is known when something is written.
-        elif self._eof and self.output.silence(now) >= settings.write_timeout + SWEEP:
-            self._give_up(f"it had shut its side, and nothing was sent for {settings.write_timeout:g}s")
+                self._cancel()
+        elif exchange.phase is Phase.FINISHED:
+            self._let_go_if_answered()
+        elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEEP:
+            self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
+
+    def _may_have_gone(self) -> bool:
+        """Whether only writing would tell: the client has shut its side, or is not read from."""
+        return self._reading is Reading.ANSWER and (self._eof or self._paused_reading)

@@ -117,8 +117,7 @@ class HTTP1Exchange(Exchange):
             return await self.body.next_piece()
         while True:
             if piece := content.get():
-                if not content.complete:
-                    self._channel.resume_reading()
+                self._channel.resume_reading()
                 return piece
             if content.failure is not None:
                 raise content.failure

@@ -167,6 +167,8 @@ class MemoryExchange(Exchange):
 
     async def finish(self) -> None:
         self._check_middle()
+        if self._gone:
+            raise ClientDisconnected
         if self._left:
             raise ResponseError(f"{self._left} bytes fewer than Content-Length announced")
         self._end()

@@ -73,7 +73,8 @@ class State:
         self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
         self._by_client: Counter[bytes] = Counter()
         self._complaints = 0  # in this sweep
-        self.drained = asyncio.Event()  # set while there is no connection
+        self.left_behind: set[asyncio.Task[None]] = set()  # handlers that no connection waits for any more
+        self.drained = asyncio.Event()  # set while there is no connection, and nobody left behind
         self.drained.set()
         self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
         self.now = 0.0
@@ -105,9 +106,22 @@ class State:
             self._by_client[client] -= 1
             if not self._by_client[client]:
                 del self._by_client[client]
-        if not self.connections:
-            self.drained.set()
+        self._look_whether_drained()
         self.when_left()
+
+    def leave_behind(self, task: asyncio.Task[None]) -> None:
+        """Keep a handler that goes on although its client has gone, or has its answer. A stop waits."""
+        self.drained.clear()
+        self.left_behind.add(task)
+        task.add_done_callback(self._is_done)
+
+    def _is_done(self, task: asyncio.Task[None]) -> None:
+        self.left_behind.discard(task)
+        self._look_whether_drained()
+
+    def _look_whether_drained(self) -> None:
+        if not self.connections and not self.left_behind:
+            self.drained.set()
 
     def complain(self, level: int, message: str, *args: object) -> None:
         """Log a line about a peer, unless there were many just now: none of them may fill the disk."""
@@ -126,7 +140,9 @@ class State:
         self.now += min(read - self._read, 2 * SWEEP)
         self._read = read
         if self._complaints > MOST_COMPLAINTS:
-            logger.warning("%d more of that kind within a second", self._complaints - MOST_COMPLAINTS)
+            logger.warning(
+                "%d more complaints about clients within a second", self._complaints - MOST_COMPLAINTS
+            )
         self._complaints = 0
         self.date = f"date: {http_date(time.time())}\r\n".encode("ascii")
         for connection in tuple(self.connections):

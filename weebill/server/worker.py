@@ -141,6 +141,10 @@ class Worker:
             logger.warning("cutting %d connections", len(state.connections))
             for connection in tuple(state.connections):
                 connection.cut()
+            if state.left_behind:
+                logger.warning("cancelling %d handlers whose client has gone", len(state.left_behind))
+            for task in tuple(state.left_behind):
+                task.cancel()
             await asyncio.wait({drained}, timeout=1.0)
 
     async def _close_listeners(self) -> None:
