@@ -378,3 +378,61 @@ def test_a_client_that_keeps_its_content_back_does_not_prolong_the_time_of_a_han
         assert wire.app.cancelled == 1
 
     asyncio.run(main())
+
+
+def test_a_client_that_has_shut_its_side_is_asked_whether_it_still_listens() -> None:
+    async def main() -> None:
+        for gone in (True, False):
+            go_on = asyncio.Event()
+
+            async def think(exchange: Exchange, go_on: asyncio.Event = go_on) -> None:
+                await go_on.wait()
+                await exchange.respond(200, [], b"ok")
+
+            wire = Wire(Application(think), write_timeout=5)
+            wire.send(SECOND)
+            wire.send_eof()
+            await wire.pass_time(5)
+            assert wire.sent == b""
+            await wire.pass_time(1)
+            assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+            if gone:
+                wire.transport.reset()
+                assert wire.state.connections == set()
+            await wire.pass_time(6)
+            go_on.set()
+            await turns()
+            if not gone:
+                assert wire.answers()[0].interim == [100, 100]
+                assert wire.answers()[0].content == b"ok"
+
+    asyncio.run(main())
+
+
+def test_a_client_of_1_0_gets_no_interim_answer_for_that() -> None:
+    async def main() -> None:
+        wire = Wire(Application(never), write_timeout=5)
+        wire.send(b"GET / HTTP/1.0\r\n\r\n")
+        wire.send_eof()
+        await wire.pass_time(100)
+        assert wire.sent == b""
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_handler_that_waits_for_its_client_to_go_is_told_of_a_plain_close(loop: str) -> None:
+    from live_client import Programs, Server
+
+    told = threading.Event()
+
+    async def watch(exchange: Exchange) -> None:
+        await exchange.disconnected()
+        told.set()
+
+    with Server(Programs(watch=watch), loop=loop, write_timeout=0.0) as server:
+        with server.client() as client:
+            client.ask("/watch")
+            server.until(lambda: server.connections and server.connections[0].exchange)
+        assert told.wait(10)
+        server.until(lambda: not server.connections)

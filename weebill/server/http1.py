@@ -533,10 +533,19 @@ class HTTP1Connection(ClientConnection):
             if limit and elapsed >= limit and not isinstance(exchange.refusal, HandlerTimeout):
                 exchange.refusal = HandlerTimeout(limit)
                 self._cancel()
+            elif self._eof and min(elapsed, self.output.silence(now)) >= settings.write_timeout:
+                self._probe(exchange)
         elif exchange.phase is Phase.FINISHED:
             self._let_go_if_answered()
         elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEEP:
             self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
+
+    def _probe(self, exchange: HTTP1Exchange) -> None:
+        """Find out whether a client that has shut its side still listens: if not, a reset comes back. All that
+        may be said before an answer is an interim one; every client of 1.1 has to pass over it (RFC 9110
+        section 15.2)."""
+        if exchange.http_version != "1.0":
+            self.output.send(CONTINUE)
 
     def _may_have_gone(self) -> bool:
         """Whether only writing would tell: the client has shut its side, or is not read from."""
