@@ -436,3 +436,29 @@ def test_a_handler_that_waits_for_its_client_to_go_is_told_of_a_plain_close(loop
             server.until(lambda: server.connections and server.connections[0].exchange)
         assert told.wait(10)
         server.until(lambda: not server.connections)
+
+
+def test_limits_of_a_route_may_be_written_as_in_the_settings() -> None:
+    app = App(__name__)
+
+    @app.post("/", max_body="1KiB", timeout="5s")
+    async def handler() -> str:
+        return "ok"
+
+    (route,) = app.routes
+    assert (route.intake.max_body, route.timeout) == (1024, 5.0)
+    for options, words in (({"max_body": "much"}, "'much' is no size"), ({"timeout": "long"}, "no duration")):
+        with pytest.raises(ConfigurationError, match=words):
+            app.get("/x", **options)(handler)
+
+
+def test_content_that_is_streamed_is_not_empty_by_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    app = App(__name__)
+
+    @app.post("/", stream=True)
+    async def read(request: Request) -> bytes:
+        return request.body
+
+    with connected(app, "memory") as client:
+        assert client.post("/", content=b"abc").status_code == 500
+    assert "request.body is not gathered on a route with stream=True" in caplog.text

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from .errors import HTTPException
-from .exchange import ENCODED_SLASH
+from .body import NO_BODY
+from .errors import ConfigurationError, HTTPException
+from .exchange import BUFFERED, ENCODED_SLASH
 from .headers import Headers, MultiDict, parse_cookies, parse_query
 
 if TYPE_CHECKING:
@@ -160,7 +161,13 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The content, b"" where there is none. On a route with `stream=True` read `stream()` instead."""
+        """The content, b"" where there is none. ConfigurationError on a route with `stream=True`, where
+        `stream()` reads it."""
+        if self.exchange.body is NO_BODY and getattr(self.exchange.route, "intake", BUFFERED).stream:
+            raise ConfigurationError(
+                "request.body is not gathered on a route with stream=True; read "
+                "`async for piece in request.stream()`, or leave stream=True out"
+            )
         return self.exchange.body.read_all()
 
     @property

@@ -11,17 +11,19 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .binding import Handler, bind_hook, describe, is_async, is_generator
 from .errors import ConfigurationError, PatternError, SignatureError
 from .exchange import Intake
 from .routing import Pattern, compile_pattern
+from .settings import parse_duration, parse_size
 
 __all__ = ["Route", "Router"]
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # a token (RFC 9110 section 9.1)
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -68,18 +70,18 @@ class Router:
         *,
         name: str | None = None,
         stream: bool = False,
-        max_body: int | None = None,
-        timeout: float | None = None,
+        max_body: int | str | None = None,
+        timeout: float | str | None = None,
         cancel_on_disconnect: bool = False,
     ) -> Callable[[F], F]:
         """Answer `methods` at `path` with the decorated handler, which is returned as it is.
 
         `path` begins with a slash and may hold parameters ("/user/{id:int}"). `name` is for `url_for`, by
         default the handler's. `stream`: the handler starts before the content has come and reads
-        `request.stream()`. `max_body`: the longest content in bytes, instead of the server's limit.
-        `timeout`: seconds that the handler may take, beyond it 503; an `async def` is cancelled then, while
-        the thread of a `def` cannot be stopped and goes on. `cancel_on_disconnect`: the handler is cancelled
-        when its client goes away.
+        `request.stream()`. `max_body`: the longest content, in bytes or as "1MiB", instead of the server's
+        limit. `timeout`: seconds, or "5s", that the handler may take, beyond it 503; an `async def` is
+        cancelled then, while the thread of a `def` cannot be stopped and goes on. `cancel_on_disconnect`:
+        the handler is cancelled when its client goes away.
 
         Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path.
         """
@@ -91,8 +93,10 @@ class Router:
             raise ConfigurationError(f"methods of {path!r} is a text; write methods=[{methods!r}]")
 
         def register(handler: F) -> F:
-            intake = Intake(stream=stream, max_body=max_body, cancel_on_disconnect=cancel_on_disconnect)
-            self.add_route(path, handler, methods, name=name, intake=intake, timeout=timeout)
+            size = _parsed(max_body, parse_size, "max_body", path, handler)
+            intake = Intake(stream=stream, max_body=size, cancel_on_disconnect=cancel_on_disconnect)
+            seconds = _parsed(timeout, parse_duration, "timeout", path, handler)
+            self.add_route(path, handler, methods, name=name, intake=intake, timeout=seconds)
             return handler
 
         return register
@@ -248,6 +252,14 @@ class Router:
             route.answer = None
         for parent, _ in self._parents:
             parent._changed()
+
+
+def _parsed(value: Any, parse: Callable[[str], T], option: str, path: str, handler: Handler) -> T | None:
+    """An option of a route that may be written as in the settings: "1MiB", "5s"."""
+    try:
+        return parse(value) if isinstance(value, str) else cast("T | None", value)
+    except ValueError as error:
+        raise ConfigurationError(f"the {option} of {path!r}, {describe(handler)}: {error}") from None
 
 
 def _check_timeout(timeout: float | None, path: str, handler: Handler) -> None:

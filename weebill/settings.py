@@ -128,7 +128,7 @@ class Settings:
     body_grace: float = _option(5.0, "Time before the rate of content counts.", "duration")
     idle_timeout: float = _option(75.0, "An idle connection is closed after this time.", "duration")
     handler_timeout: float = _option(
-        0.0, "An answer must begin in this time, or it is 503. 0 for no limit.", "duration"
+        0.0, "From a handler's start until its answer begins; beyond it 503. 0 for no limit.", "duration"
     )
     write_timeout: float = _option(30.0, "A client that reads nothing for this time is cut off.", "duration")
     graceful_timeout: float = _option(10.0, "Time for requests in flight when the server stops.", "duration")

@@ -531,6 +531,7 @@ class HTTP1Connection(ClientConnection):
         limit = settings.handler_timeout
         if exchange.phase is Phase.NOTHING:
             if limit and elapsed >= limit and not isinstance(exchange.refusal, HandlerTimeout):
+                logger.warning("%s %r had no answer within %gs", exchange.method, exchange.target, limit)
                 exchange.refusal = HandlerTimeout(limit)
                 self._cancel()
             elif self._eof and min(elapsed, self.output.silence(now)) >= settings.write_timeout:
@@ -541,9 +542,9 @@ class HTTP1Connection(ClientConnection):
             self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
 
     def _probe(self, exchange: HTTP1Exchange) -> None:
-        """Find out whether a client that has shut its side still listens: if not, a reset comes back. All that
-        may be said before an answer is an interim one; every client of 1.1 has to pass over it (RFC 9110
-        section 15.2)."""
+        """Find out whether a client that has shut its side still listens: if not, a reset comes back. What
+        can be said before an answer is an interim one, and a client of 1.1 passes over it (RFC 9110 section
+        15.2)."""
         if exchange.http_version != "1.0":
             self.output.send(CONTINUE)
 

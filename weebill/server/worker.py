@@ -226,7 +226,7 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     timers: list[threading.Timer] = []
 
     def exit_after(seconds: float, number: int) -> None:
-        timer = threading.Timer(seconds, os._exit, (128 + number,))
+        timer = threading.Timer(seconds, _end_by_force, (128 + number,))
         timer.daemon = True
         timer.start()
         timers.append(timer)
@@ -274,6 +274,11 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     if restarting:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     return 0
+
+
+def _end_by_force(code: int) -> None:
+    os.write(2, b"weebill: something does not come to its end; the process ends without it\n")
+    os._exit(code)
 
 
 def main(application: Application, settings: Settings) -> None:
