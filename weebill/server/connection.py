@@ -11,7 +11,7 @@ from typing import cast
 
 from ..errors import ProtocolError, TooManyConnections
 from .output import Output, address
-from .state import SWEEP, State
+from .state import SWEPT, State
 
 __all__ = ["ClientConnection"]
 
@@ -123,7 +123,7 @@ class ClientConnection(asyncio.Protocol):
             self._end_soon()
 
     def _has_lingered(self, now: float) -> bool:
-        is_over = now - self._since >= LINGER + SWEEP or now >= self._lingers_until + SWEEP
+        is_over = now - self._since >= LINGER + SWEPT or now >= self._lingers_until + SWEPT
         return is_over and self.output.all_taken
 
     def _end_soon(self) -> None:

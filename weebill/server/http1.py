@@ -42,7 +42,7 @@ from .connection import LINGER, ClientConnection
 from .content import Content, Use
 from .head import Head, check_beginning, check_sizes, read_head
 from .http1_exchange import HTTP1Exchange, Phase
-from .state import SWEEP, State
+from .state import SWEEP, SWEPT, State
 from .wire import CONTINUE, minimal
 
 __all__ = ["HTTP1Connection"]
@@ -51,7 +51,6 @@ logger = logging.getLogger("weebill")
 
 
 MOST_CHUNKS = 1000  # that are read in one turn of the loop
-HAIR = 0.005  # seconds by which a timer of the loop may fire early: no reason to wait for another sweep
 
 
 class Reading(Enum):
@@ -497,10 +496,10 @@ class HTTP1Connection(ClientConnection):
         """Enforce the deadlines; called once in a sweep. Times are those of the sweeps, so a limit counts
         from the sweep after it began: never early, and late by no more than one sweep."""
         settings = self.state.settings
-        if self.output.look(now) >= settings.write_timeout + SWEEP:
+        if self.output.look(now) >= settings.write_timeout + SWEPT:
             self._give_up(f"it read nothing for {settings.write_timeout:g}s")
             return
-        elapsed = now - self._since - SWEEP + HAIR
+        elapsed = now - self._since - SWEPT
         if self._reading is Reading.HEAD:
             if self._is_idle():
                 if elapsed >= (settings.idle_timeout if self._requests else settings.header_timeout):
@@ -538,7 +537,7 @@ class HTTP1Connection(ClientConnection):
                 self._probe(exchange)
         elif exchange.phase is Phase.FINISHED:
             self._let_go_if_answered()
-        elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEEP:
+        elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEPT:
             self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
 
     def _probe(self, exchange: HTTP1Exchange) -> None:

@@ -16,11 +16,12 @@ from ..exchange import Application
 from ..headers import Fields, http_date
 from ..settings import Settings
 
-__all__ = ["SWEEP", "Connection", "Parser", "State"]
+__all__ = ["SWEEP", "SWEPT", "Connection", "Parser", "State"]
 
 logger = logging.getLogger("weebill")
 
 SWEEP = 1.0  # seconds between two ticks
+SWEPT = SWEEP - 0.005  # the same where it is waited for: timers of a loop may fire early by a hair
 MOST_COMPLAINTS = 20  # lines about peers in one sweep; of more only their number is told
 
 
