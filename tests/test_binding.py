@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from weebill import App, Request
-from weebill.binding import bind_handler, bind_hook, describe, is_async, is_generator, parameters
+from weebill.binding import bind_handler, bind_hook, parameters
 from weebill.errors import SignatureError
+from weebill.functions import describe, is_async, is_generator
 from weebill.server.memory import MemoryExchange
 
 if TYPE_CHECKING:

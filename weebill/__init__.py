@@ -1,5 +1,7 @@
 """Weebill: a small web framework that brings its own HTTP server."""
 
+from typing import TYPE_CHECKING, Any
+
 from .app import App
 from .errors import HTTPException
 from .requests import Request
@@ -17,6 +19,9 @@ from .responses import (
 from .router import Router
 from .templates import render_template
 
+if TYPE_CHECKING:
+    from .testing import TestClient
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -31,7 +36,20 @@ __all__ = [
     "Response",
     "Router",
     "StreamingResponse",
+    "TestClient",
     "abort",
     "redirect",
     "render_template",
 ]
+
+# Imported when they are first asked for: a hello does not need them.
+_LATER = {"TestClient": ".testing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+    return globals()[name]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from .binding import Handler, bind, bind_handler, describe, is_async, parameters
+from .binding import Handler, bind, bind_handler, parameters
 from .bridges import adapt
 from .bridges.asgi import serve_scope
 from .error_pages import debug_response, error_response
@@ -26,6 +26,7 @@ from .errors import (
     SignatureError,
 )
 from .exchange import UNWANTED, Application, Exchange, Intake
+from .functions import describe, is_async
 from .mount import Mount, MountResponse
 from .pipeline import AfterHookFailed, after_steps, compose, handle_error, run_steps
 from .requests import Request, current_request
@@ -50,7 +51,8 @@ class App(Router):
 
     `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
     counts. `templates` is the folder of its templates, seen from there. `debug` shows tracebacks to the
-    client. `redirect_slashes` answers a path whose other spelling, with or without a slash at its end, has
+    client. `secret_key` signs sessions and tokens; of several the first signs, and the others are still
+    accepted. `redirect_slashes` answers a path whose other spelling, with or without a slash at its end, has
     a route, with 308. `lifespan` is an async context manager around the App's life, called with the App.
     """
 
@@ -60,6 +62,7 @@ class App(Router):
         *,
         templates: str | Path | None = None,
         debug: bool = False,
+        secret_key: str | Sequence[str] | None = None,
         redirect_slashes: bool = False,
         lifespan: Lifespan | None = None,
     ) -> None:
@@ -71,6 +74,7 @@ class App(Router):
         file = module.get("__file__")  # a console has none
         self.root = Path(file).resolve().parent if file else Path.cwd()
         self.debug = debug
+        self.secret_key = secret_key
         self.redirect_slashes = redirect_slashes
         self.templates = Templates(self.root / (templates or "templates"), {"url_for": self.url_for})
         if templates is not None and not self.templates.folder.is_dir():
@@ -181,6 +185,8 @@ class App(Router):
             for _, application in self._mounts:
                 await application.__startup__()
                 self._stack.push_async_callback(application.__shutdown__)
+            for middleware in self._all_middlewares():
+                await self._start_middleware(middleware)
             if self._lifespan is not None:
                 await self._stack.enter_async_context(self._lifespan(self))
             for function in self._on_shutdown:
@@ -192,6 +198,18 @@ class App(Router):
         except BaseException:
             await self._stack.aclose()
             raise
+
+    def _all_middlewares(self) -> list[Handler]:
+        """Every middleware of every router, once, the outermost first."""
+        routes = (self._missing, *self.routes)
+        return list(dict.fromkeys(m for route in routes for r in route.routers for m in r.middlewares))
+
+    async def _start_middleware(self, middleware: Handler) -> None:
+        """A middleware may have `startup(app)` and `shutdown()`, plain or async."""
+        if (startup := getattr(middleware, "startup", None)) is not None:
+            await _call(startup, self)
+        if (shutdown := getattr(middleware, "shutdown", None)) is not None:
+            self._stack.push_async_callback(_call, shutdown)
 
     async def __shutdown__(self) -> None:
         await self._stack.aclose()
@@ -238,13 +256,17 @@ class App(Router):
         if exchange.refusal is not None and route is not self._missing:
             route = self._refusing(route)
         try:
-            response = await (route.answer or self._composed(route))(request)
-        except Exception as error:  # a middleware's own
-            response = await self._recover_outside(request, route, error)
-        try:
-            await response.send(exchange)
-        except Exception as error:
-            await self._send_failed(request, route, error)
+            try:
+                response = await (route.answer or self._composed(route))(request)
+            except Exception as error:  # a middleware's own
+                response = await self._recover_outside(request, route, error)
+            try:
+                await response.send(exchange)
+            except Exception as error:
+                await self._send_failed(request, route, error)
+        finally:
+            if request._afterwards is not None:
+                await request._afterwards.run()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The App as an ASGI application, for other servers."""
@@ -265,6 +287,8 @@ class App(Router):
 
     async def _recover(self, request: Request, route: Route, error: Exception) -> Response:
         """The answer to an exception: the nearest handler for it, else the standard page."""
+        if request._afterwards is not None and request._afterwards.error is None:
+            request._afterwards.error = error
         if isinstance(error, ProtocolError):  # in the middle of a streamed content
             error = HTTPException(error.status_code, error.detail)
         handler = _error_handler(route.routers, error)
@@ -316,6 +340,7 @@ class App(Router):
         """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
         if isinstance(error, ClientDisconnected | ProtocolError | BodyTooLarge):  # the wire tells of its peer
             return
+        request.exchange.failure = request.exchange.failure or error
         is_sentence = isinstance(error, ConfigurationError | ResponseError | HandlerTimeout)
         handler = describe(route.handler)
         logger.error(
@@ -385,5 +410,5 @@ def _other_spelling(exchange: Exchange) -> str:
     return location.replace("\\", "%5C")
 
 
-async def _call(function: Handler) -> None:
-    await (function() if is_async(function) else run_in_thread(function))
+async def _call(function: Handler, *args: Any) -> None:
+    await (function(*args) if is_async(function) else run_in_thread(function, *args))

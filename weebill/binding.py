@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
 
 from .errors import SignatureError
+from .functions import describe
 from .requests import Request
 
 __all__ = [
@@ -25,9 +26,6 @@ __all__ = [
     "bind",
     "bind_handler",
     "bind_hook",
-    "describe",
-    "is_async",
-    "is_generator",
     "parameters",
 ]
 
@@ -52,35 +50,6 @@ class Parameter:
 
 
 Source = Callable[[Parameter], "Resolver[S] | None"]
-
-
-def describe(function: Callable[..., Any]) -> str:
-    """Name a handler as its author would look for it: `show_user (app.py:12)`."""
-    target = inspect.unwrap(function)
-    while hasattr(target, "func"):  # functools.partial
-        target = target.func
-    code = getattr(target, "__code__", None)
-    name = getattr(target, "__qualname__", None) or repr(target)
-    if code is None:
-        return str(name)
-    return f"{name} ({code.co_filename}:{code.co_firstlineno})"
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine or an async generator: it belongs on the loop."""
-    while hasattr(function, "func"):
-        function = function.func
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return True
-    call = getattr(function, "__call__", None)  # noqa: B004
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
-
-
-def is_generator(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a generator or an async generator, and does nothing else yet."""
-    while hasattr(function, "func"):
-        function = function.func
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def parameters(function: Callable[..., Any], purpose: str = "") -> list[Parameter]:

@@ -15,9 +15,9 @@ import click
 
 from . import __version__
 from .app import App
-from .binding import describe
 from .bridges import adapt
 from .errors import StartError
+from .functions import describe
 from .loading import explain, is_listener, load, locate, shorten
 from .settings import Option, Settings, options
 from .settings import load as load_settings

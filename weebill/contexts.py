@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_origin
 
-from .binding import Parameter, Resolver, Source, describe
+from .binding import Parameter, Resolver, Source
 from .errors import EventAlreadyDone, EventDataError, EventNotFound, PathParamsError, PatternError, RouteError
+from .functions import describe
 from .injection import DependencyCache, Injection, markers
 from .routing import compile_pattern
 

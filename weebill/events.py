@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, get_args, get_origin
 from uuid import uuid4
 
-from .binding import bind, describe
+from .binding import bind
 from .contexts import C, Context, Data, Event, Param, Route, event_injection
 from .errors import (
     ContextAlreadyExists,
@@ -36,6 +36,7 @@ from .errors import (
     RouteError,
     SignatureError,
 )
+from .functions import describe
 from .injection import Depends, Plan, depend, require_async
 from .settings import load
 

@@ -68,19 +68,21 @@ class Application(Protocol):
 
 
 class Exchange:
-    """One request and the way to answer it. A wire fills it and implements the five ways to answer.
+    """One request and the way to answer it. A wire fills it and implements the ways to answer.
 
     `target` is the request target in origin form as it was sent (RFC 9112 section 3.2.1), `raw_path` and
     `query_string` its two halves, `path` the decoded path (see `decode_path`). `fields` are the pairs as
     they were sent. `client` and `server` are (host, port), None where the wire has no such thing.
     `refusal` is what the wire or the router holds against this request, to be raised where the
-    handler would have run. `route` and `params` are the application's own, from `__intake__` on.
+    handler would have run. `failure` is the exception of the program that made the answer an error of the
+    server's. `route` and `params` are the application's own, from `__intake__` on.
     `root_path` is the prefix that mounts have taken off the path.
     """
 
     __slots__ = (
         "body",
         "client",
+        "failure",
         "fields",
         "http_version",
         "method",
@@ -100,6 +102,7 @@ class Exchange:
     body: Body
     path: str
     refusal: HTTPException | None
+    failure: Exception | None
     params: dict[str, Any]
     route: Any
 
@@ -125,6 +128,7 @@ class Exchange:
         self.root_path = ""
         self.body = NO_BODY
         self.refusal = None
+        self.failure = None
         self.route = None
         self.params = {}
         self.raw_path, _, self.query_string = target.partition("?")

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
-from .binding import Parameter, Source, bind, describe, is_async, is_generator
+from .binding import Parameter, Source, bind
 from .errors import SignatureError
+from .functions import describe, is_async, is_generator
 
 __all__ = [
     "Dependency",

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .binding import Handler, bind_handler, bind_hook, describe, is_async, is_generator
+from .binding import Handler, bind_handler, bind_hook
 from .errors import HandlerTimeout, HTTPException, ReturnValueError
+from .functions import describe, is_async, is_generator
 from .requests import Request
 from .responses import Response, to_response
 from .threads import run_in_thread

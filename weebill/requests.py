@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from .afterwards import Afterwards
 from .body import NO_BODY
 from .errors import ConfigurationError, HTTPException
 from .exchange import BUFFERED, ENCODED_SLASH
@@ -42,7 +43,20 @@ class Request:
     route's parameters) are at hand; everything else is read when it is asked for.
     """
 
-    __slots__ = ("_cookies", "_headers", "_id", "_query", "_state", "app", "exchange", "method", "params")
+    __slots__ = (
+        "_afterwards",
+        "_cookies",
+        "_form",
+        "_headers",
+        "_id",
+        "_query",
+        "_session",
+        "_state",
+        "app",
+        "exchange",
+        "method",
+        "params",
+    )
 
     # Filled when they are first asked for.
     _cookies: dict[str, str]
@@ -56,6 +70,7 @@ class Request:
         self.app = app
         self.method = exchange.method
         self.params = exchange.params
+        self._afterwards: Afterwards | None = None
 
     @property
     def path(self) -> str:
@@ -202,6 +217,19 @@ class Request:
         """
         while piece := await self.exchange.read():
             yield piece
+
+    @property
+    def afterwards(self) -> Afterwards:
+        """What is left to do when the answer has been sent."""
+        if self._afterwards is None:
+            self._afterwards = Afterwards()
+        return self._afterwards
+
+    def background(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call `function(*args, **kwargs)` once the answer has been sent: an `async def` on the loop, a `def`
+        in a worker thread. The client does not wait for it, a graceful stop does. What it raises is logged.
+        """
+        self.afterwards.work.append((function, args, kwargs))
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"

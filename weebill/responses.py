@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from .binding import describe
 from .errors import ClientDisconnected, HTTPException, ReturnValueError
+from .functions import describe
 from .headers import Fields, MutableHeaders, http_date
 from .threads import run_file_io, run_in_thread
 
@@ -383,7 +383,12 @@ def _where(handler: Callable[..., Any] | None) -> str:
 
 
 def abort(status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> NoReturn:
-    """Stop here and answer with this status. Raises HTTPException."""
+    """Stop here and answer with this status. Raises HTTPException.
+
+    >>> abort(404, "There is no such bird.")
+    Traceback (most recent call last):
+    weebill.errors.HTTPException: 404 There is no such bird.
+    """
     raise HTTPException(status_code, detail, headers)
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from .binding import Handler, bind_hook, describe, is_async, is_generator
+from .binding import Handler, bind_hook
 from .errors import ConfigurationError, PatternError, SignatureError
 from .exchange import Intake
+from .functions import describe, is_async, is_generator
 from .routing import Pattern, compile_pattern
 from .settings import parse_duration, parse_size
 

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..binding import describe, is_async
 from ..errors import PatternError, SignatureError
+from ..functions import describe, is_async
 from ..requests import Request
 from ..responses import PlainTextResponse, Response
 from ..routing import compile_pattern

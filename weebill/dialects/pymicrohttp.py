@@ -22,10 +22,10 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ..app import App
-from ..binding import describe
 from ..error_pages import error_response
 from ..errors import HTTPException, PatternError, SignatureError
 from ..exchange import Exchange, Intake
+from ..functions import describe
 from ..requests import Request
 from ..responses import Response, to_response
 from ..settings import load

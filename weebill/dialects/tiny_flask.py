@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import requests, responses
 from ..app import App
-from ..binding import describe
 from ..compression import CompressionMiddleware
 from ..errors import HTTPException, StartError
 from ..exchange import Exchange, Intake
+from ..functions import describe
 from ..headers import MutableHeaders
 from ..settings import Settings, load
 from .common import check_call, names_in, plain_text, stand_in, text_of

@@ -1,0 +1,55 @@
+"""What is left to do when the answer has been sent: background work, then the clean-up of dependencies.
+
+    handler ── background(f) ──┐        ┌── f()          in the order in which it came
+    dependency ── yield ──────┐│  sent  │
+                              │└───────>┤
+                              └────────>└── after yield   the last one first, with the handler's exception
+
+Nothing of it reaches the client any more: what fails is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from .functions import describe, is_async
+from .threads import run_in_thread
+
+__all__ = ["Afterwards"]
+
+logger = logging.getLogger("weebill")
+
+
+class Afterwards:
+    """The things to do after one answer. `cleanup` is closed last, with the `error` that was answered."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.work: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self.cleanup = AsyncExitStack()
+
+    async def run(self) -> None:
+        """Do it all. Raises nothing but CancelledError."""
+        try:
+            for function, args, kwargs in self.work:
+                await _attempt(function, args, kwargs)
+        finally:
+            await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        error = self.error
+        try:
+            await self.cleanup.__aexit__(type(error) if error else None, error, None)
+        except Exception as raised:
+            if raised is not error:  # it has been told of already
+                logger.error("a dependency failed while it was cleaned up", exc_info=raised)
+
+
+async def _attempt(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        await (function(*args, **kwargs) if is_async(function) else run_in_thread(function, *args, **kwargs))
+    except Exception as error:
+        logger.error("the background work %s failed", describe(function), exc_info=error)

@@ -1,0 +1,3 @@
+"""Requests that another site has its visitors send are refused."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Server-sent events: EventStream, and Event, which it sends."""
+
+from __future__ import annotations

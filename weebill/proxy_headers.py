@@ -1,0 +1,3 @@
+"""What proxies tell of the client, believed only from those that are trusted."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""A limit on the time that handlers take."""
+
+from __future__ import annotations
