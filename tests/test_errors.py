@@ -18,7 +18,7 @@ BROWSER = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
 
 def get(app: App, path: str = "/", **options: Any) -> Result:
-    return TestClient(app).get(path, **options)
+    return TestClient(app, raise_server_exceptions=False).get(path, **options)
 
 
 def entries(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -233,7 +233,7 @@ def test_after_hooks_see_errors_of_every_kind() -> None:
     def stamp(response: Response) -> None:
         response.headers["x-seen"] = str(response.status_code)
 
-    client = TestClient(app)
+    client = TestClient(app, raise_server_exceptions=False)
     for method, path, status in (
         ("GET", "/", 500),
         ("GET", "/none", 404),
@@ -329,7 +329,7 @@ def test_a_middleware_sees_the_answer_to_an_error_not_the_error() -> None:
 def test_what_a_client_sends_is_never_an_error_of_the_program(caplog: pytest.LogCaptureFixture) -> None:
     app = App()
     app.post("/")(lambda request: [request.json(), request.text, dict(request.query)])
-    client = TestClient(app)
+    client = TestClient(app, raise_server_exceptions=False)
     for content in (b"", b"\xff\xfe", b"{" * 10_000, b"1e999999", b"9" * 100_000, b'"\\ud800"'):
         assert client.post("/", content=content).status_code in (200, 400)
     assert entries(caplog) == []

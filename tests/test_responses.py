@@ -38,7 +38,7 @@ from weebill.testing import Result, TestClient
 def answer_of(response: Any, method: str = "GET") -> Result:
     app = App()
     app.get("/")(lambda: response)
-    return TestClient(app).request(method, "/")
+    return TestClient(app, raise_server_exceptions=False).request(method, "/")
 
 
 async def sent(response: Response, method: str = "GET") -> MemoryExchange:

@@ -377,7 +377,7 @@ def test_an_answer_that_breaks_off_is_a_connection_error() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ConnectionError, match="GET http://testserver/ broke off after 4 bytes"):
-        TestClient(app).get("/")
+        TestClient(app, raise_server_exceptions=False).get("/")
 
 
 # -- LiveServer

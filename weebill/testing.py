@@ -5,148 +5,43 @@
           Result <──── status, fields, pieces ────┘
 
 The client works the same in a plain function and inside a running event loop. MemoryExchange keeps the
-rules of the HTTP/1 wire, so that an answer which passes here passes there. LiveServer is the other half:
+rules of the HTTP/1 wire, so that a request which passes here passes there. LiveServer is the other half:
 the same application on a real port.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-import weakref
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, field
-from email.message import Message
-from http.cookiejar import CookieJar
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
-from urllib.request import Request as CookieRequest
-
-import msgspec
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from .bridges import adapt
-from .errors import reason_phrase
-from .headers import Fields, Headers, parse_cookies
+from .headers import Headers
 from .server.memory import MemoryExchange
 from .settings import Settings
-from .threads import WorkerThreads, set_worker_threads
+from .testing_loop import LoopThread
+from .testing_requests import Cookies, Outgoing, Pairs, outgoing_request
+from .testing_results import ReceivedEvent, Result, StreamingResult, check
 
 if TYPE_CHECKING:
     from .server.background import BackgroundServer
 
-__all__ = ["Cookies", "LiveServer", "MemoryExchange", "Result", "TestClient"]
+__all__ = [
+    "Cookies",
+    "LiveServer",
+    "MemoryExchange",
+    "ReceivedEvent",
+    "Result",
+    "StreamingResult",
+    "TestClient",
+]
 
-T = TypeVar("T")
-
-PIECE = 1 << 16  # bytes of content that a socket would give at a time
 MAX_REDIRECTS = 20
-PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-
-
-@dataclass(slots=True)
-class Result:
-    """The answer to one request. `history` are the redirects that were followed to it."""
-
-    status_code: int
-    headers: Headers
-    content: bytes
-    url: str
-    http_version: str = "HTTP/1.1"
-    history: list[Result] = field(default_factory=list, repr=False)
-
-    @property
-    def reason_phrase(self) -> str:
-        """The standard phrase of the status."""
-        return reason_phrase(self.status_code)
-
-    @property
-    def text(self) -> str:
-        """The content as text, by the charset of Content-Type, else UTF-8."""
-        message = Message()
-        message["content-type"] = self.headers.get("content-type", "")
-        return self.content.decode(message.get_content_charset("utf-8"), "replace")
-
-    def json(self) -> Any:
-        """The content read as JSON. Raises ValueError."""
-        return json.loads(self.content)
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies that this answer sets."""
-        lines = self.headers.getlist("set-cookie")
-        return {k: v for line in lines for k, v in parse_cookies(line.partition(";")[0]).items()}
-
-
-class Cookies(CookieJar):
-    """The cookies that a client keeps: sent where their path, Secure and age allow it."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__()
-        self._base_url = base_url
-
-    def set(self, name: str, value: str) -> None:
-        """Keep a cookie for the whole site."""
-        self.store(self._base_url, [f"{name}={value}; Path=/"])
-
-    def get(self, name: str) -> str | None:
-        """The value of a cookie that is kept."""
-        return next((cookie.value for cookie in self if cookie.name == name), None)
-
-    def store(self, url: str, lines: Iterable[str]) -> None:
-        """Take over the Set-Cookie lines of an answer from `url`."""
-        self.extract_cookies(_CookieSource(lines), CookieRequest(url))  # type: ignore[arg-type]  # noqa: S310
-
-    def field(self, url: str) -> str:
-        """The Cookie field for a request to `url`, "" for none."""
-        request = CookieRequest(url)  # noqa: S310
-        self.add_cookie_header(request)
-        return request.get_header("Cookie") or ""
-
-
-class _CookieSource:
-    """As much of an HTTPResponse as CookieJar wants."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._message = Message()
-        for line in lines:
-            self._message["set-cookie"] = line
-
-    def info(self) -> Message:
-        return self._message
-
-
-class _LoopThread:
-    """An event loop that runs in a thread of its own until `close`, or until nobody holds the object."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        thread = threading.Thread(
-            target=_run_loop, args=(self.loop,), name="weebill-test-client", daemon=True
-        )
-        thread.start()
-        self.close = weakref.finalize(self, _stop_loop, self.loop, thread)
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run `coroutine` there and wait for what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    threads = WorkerThreads(loop)
-    set_worker_threads(threads)
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.get_loop().run_forever()
-    threads.stop()
-
-
-def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    with suppress(RuntimeError):  # a handler that exits has ended the loop itself
-        loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():  # the garbage collector may run anywhere
-        thread.join()
+ROOM = 1 << 16  # bytes of a streamed answer that run ahead of the test
 
 
 class TestClient:
@@ -154,7 +49,17 @@ class TestClient:
 
     As a context manager it runs the application's startup and shutdown around the block; without `with` it
     runs neither. `headers` go with each request, `settings` gives the limits. Cookies are kept between
-    requests. An answer that breaks off raises ConnectionError, as a broken connection would.
+    requests. Redirects are followed with `follow_redirects`. What a handler raises, and what is no answer as
+    an HTTPException is, is raised into the test, or, without `raise_server_exceptions`, answered as a server
+    does. An answer that breaks off raises ConnectionError, as a broken connection would.
+
+    >>> app = App()
+    >>> @app.get("/hello/{name}")
+    ... def hello(name: str):
+    ...     return f"Hello, {name}!"
+    >>> with TestClient(app) as client:
+    ...     client.get("/hello/ada").text
+    'Hello, ada!'
     """
 
     __test__ = False  # for pytest: this is no class of tests
@@ -166,20 +71,24 @@ class TestClient:
         *,
         headers: Mapping[str, str] | None = None,
         settings: Settings | None = None,
+        follow_redirects: bool = False,
+        raise_server_exceptions: bool = True,
     ) -> None:
         self.application = adapt(app)
         self.base_url = base_url
         self.headers = {"accept": "*/*", "user-agent": "weebill-testclient", **(headers or {})}
-        self.settings = settings
+        self.settings = settings or Settings()
+        self.follow_redirects = follow_redirects
+        self.raise_server_exceptions = raise_server_exceptions
         self.cookies = Cookies(base_url)
         self._stopping = asyncio.Event()
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._life: Future[None] | None = None
+        self._streams: WeakSet[StreamingResult] = WeakSet()
 
     def __enter__(self) -> TestClient:
         started: Future[None] = Future()
-        thread = self._running()
-        self._life = asyncio.run_coroutine_threadsafe(self._live(started), thread.loop)
+        self._life = self._running().begin(self._live(started))
         try:
             started.result()
         except BaseException:
@@ -192,6 +101,9 @@ class TestClient:
         assert self._life is not None
         self._thread.loop.call_soon_threadsafe(self._stopping.set)
         try:
+            for stream in list(self._streams):
+                stream.close()
+            self._thread.loop.call_soon_threadsafe(self._ending.set)
             self._life.result()
         finally:
             self.close()
@@ -202,21 +114,41 @@ class TestClient:
             self._thread.close()
         self._thread, self._stopping = None, asyncio.Event()
 
-    def _running(self) -> _LoopThread:
+    def _running(self) -> LoopThread:
         if self._thread is None:
-            self._thread = _LoopThread()
+            self._thread = LoopThread()
         return self._thread
 
     async def _live(self, started: Future[None]) -> None:
         """Startup and shutdown in one task, as on the server: what a lifespan opens, it may close."""
+        self._ending = asyncio.Event()
         try:
             await self.application.__startup__()
         except BaseException as error:
             started.set_exception(error)
             return
         started.set_result(None)
-        await self._stopping.wait()
+        await self._ending.wait()
         await self.application.__shutdown__()
+
+    def travel(self, seconds: float) -> None:
+        """Move the clock of the application's event loop forward, without waiting: timeouts, `asyncio.sleep`
+        and pings that fall due happen at once, one after the other, and are over when this returns.
+
+        It moves what waits on the loop. `time.time()` and a blocking `time.sleep()` go their own way.
+
+        >>> import asyncio
+        >>> app = App()
+        >>> @app.get("/", timeout="5s")
+        ... async def slow():
+        ...     await asyncio.sleep(60)
+        >>> client = TestClient(app)
+        >>> with client.stream("GET", "/") as answer:
+        ...     client.travel(5)
+        ...     answer.status_code
+        503
+        """
+        self._running().travel(seconds)
 
     # -- requests
 
@@ -225,41 +157,43 @@ class TestClient:
         method: str,
         url: str,
         *,
-        params: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
+        params: Pairs | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         content: bytes | str | Iterable[bytes] | None = None,
         data: Mapping[str, Any] | None = None,
+        files: Pairs | None = None,
         json: Any = None,
         cookies: Mapping[str, str] | None = None,
-        follow_redirects: bool = False,
+        auth: tuple[str, str] | None = None,
+        follow_redirects: bool | None = None,
     ) -> Result:
         """Send one request and wait for the whole answer.
 
         `url` is a path, sent as it stands, or an absolute URL; `params` are added to its query. The content
-        is `content` (pieces of it are sent chunked), `data` as a form, or `json` as JSON. Raises
-        ConnectionError when the answer breaks off, and after 20 redirects.
+        is `content` (pieces of it are sent chunked), `data` as a form, `json` as JSON, or `files` together
+        with `data` as multipart/form-data. A file is bytes, text, an open file, or a tuple of its name, one
+        of these, and its media type; a list is several of one name. `auth` is a user and a password.
+
+        Raises what the handler raised (see the class), ConnectionError when the answer breaks off and after
+        20 redirects, and ValueError for content that is longer than its Content-Length.
         """
-        given = Headers(headers if headers is not None else ())
-        pieces, of_content = _content(content, data, json)
-        if follow_redirects:
-            pieces = list(pieces)  # they may be needed again
-        target = "*" if url == "*" else ""
-        url = _with_params(_absolute(self.base_url, url.removeprefix("*")), params)
+        outgoing = outgoing_request(
+            self.base_url, method, url, params, headers, content, data, files, json, cookies, auth
+        )
+        follow = self.follow_redirects if follow_redirects is None else follow_redirects
+        if follow:
+            outgoing.keep_content()
         history: list[Result] = []
         while True:
-            fields = self._fields(url, given, of_content, cookies or {})
-            result = self._send(method.upper(), url, target or _target(url), fields, pieces)
-            self.cookies.store(url, result.headers.getlist("set-cookie"))
+            result = self._send(outgoing)
             result.history = list(history)
             location = result.headers.get("location")
-            if not (follow_redirects and location and result.status_code in (301, 302, 303, 307, 308)):
+            if not (follow and location and result.status_code in (301, 302, 303, 307, 308)):
                 return result
             history.append(result)
             if len(history) > MAX_REDIRECTS:
                 raise ConnectionError(f"more than {MAX_REDIRECTS} redirects, the last to {location}")
-            url, target = urljoin(url, location), ""
-            if _becomes_get(method.upper(), result.status_code):
-                method, pieces, of_content = "GET", [], {}
+            outgoing.redirect(result.status_code, location)
 
     def get(self, url: str, **options: Any) -> Result:
         """`request` with GET."""
@@ -289,101 +223,127 @@ class TestClient:
         """`request` with OPTIONS."""
         return self.request("OPTIONS", url, **options)
 
-    def _fields(
-        self, url: str, given: Headers, of_content: Mapping[str, str], cookies: Mapping[str, str]
-    ) -> Fields:
-        """The fields of a request: ours, unless the test gives its own."""
-        jar = self.cookies.field(url)
-        pairs = [*([jar] if jar else []), *(f"{name}={value}" for name, value in cookies.items())]
-        ours = {"host": urlsplit(url).netloc, **self.headers, **of_content, "cookie": "; ".join(pairs)}
-        own = Headers({name: value for name, value in ours.items() if value and name not in given})
-        return own.raw + given.raw
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Pairs | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content: bytes | str | Iterable[bytes] | None = None,
+        data: Mapping[str, Any] | None = None,
+        files: Pairs | None = None,
+        json: Any = None,
+        cookies: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> StreamingResult:
+        """Send one request and go on while the application works on it. The end of the block is a client
+        that goes away. Arguments as for `request`; redirects are not followed.
 
-    def _send(self, method: str, url: str, target: str, fields: Fields, content: Iterable[bytes]) -> Result:
-        parts = urlsplit(url)
+        >>> app = App()
+        >>> @app.get("/")
+        ... async def two():
+        ...     yield "one\n"
+        ...     yield "two\n"
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     answer.status_code, list(answer.iter_lines())
+        (200, ['one', 'two'])
+        """
+        outgoing = outgoing_request(
+            self.base_url, method, url, params, headers, content, data, files, json, cookies, auth
+        )
+        exchange = self._exchange(outgoing, ROOM)
+        thread = self._running()
+        served = thread.begin(exchange.serve(self.application))
+        store = partial(_store, self.cookies, outgoing.url)
+        result = StreamingResult(
+            outgoing.name, outgoing.url, exchange, thread, served, self.raise_server_exceptions, store
+        )
+        self._streams.add(result)
+        return result
+
+    def _send(self, outgoing: Outgoing) -> Result:
+        exchange = self._exchange(outgoing)
+        self._running().run(exchange.serve(self.application))
+        content = b"".join(exchange.pieces)
+        check(exchange, outgoing.name, len(content), self.raise_server_exceptions)
+        headers = Headers.from_raw(exchange.answer_fields)
+        _store(self.cookies, outgoing.url, headers)
+        return Result(exchange.status, headers, content, outgoing.url)
+
+    def _exchange(self, outgoing: Outgoing, room: int | None = None) -> MemoryExchange:
+        parts = urlsplit(outgoing.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        exchange = MemoryExchange(
-            method,
-            target,
-            fields,
-            content,
+        return MemoryExchange.sent(
+            outgoing.method,
+            outgoing.target,
+            outgoing.fields({"host": parts.netloc, **self.headers}, self.cookies),
+            outgoing.pieces,
             self.settings,
+            room,
             scheme=parts.scheme,
             client=("testclient", 50000),
             server=(parts.hostname or "testserver", port),
             stopping=self._stopping,
         )
-        self._running().run(exchange.serve(self.application))
-        received = b"".join(exchange.pieces)
-        if not exchange.complete:
-            raise ConnectionError(f"the answer to {method} {url} broke off after {len(received)} bytes")
-        return Result(exchange.status, Headers.from_raw(exchange.answer_fields), received, url)
 
 
-def _absolute(base_url: str, url: str) -> str:
-    """Not urljoin: the path is a test's to choose, with every dot segment."""
-    if "://" in url.partition("?")[0]:
-        return url
-    return base_url.rstrip("/") + ("" if url.startswith("/") else "/") + url
-
-
-def _with_params(url: str, params: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> str:
-    query = urlencode(params if isinstance(params, Mapping) else list(params or ()), doseq=True)
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-
-
-def _target(url: str) -> str:
-    """The target in origin form. Blanks and what is no ASCII are percent-encoded, escapes stay."""
-    parts = urlsplit(url)
-    query = f"?{parts.query}" if parts.query else ""
-    return quote((parts.path or "/") + query, safe=PRINTABLE)
-
-
-def _content(
-    content: bytes | str | Iterable[bytes] | None, data: Mapping[str, Any] | None, json: Any
-) -> tuple[Iterable[bytes], dict[str, str]]:
-    """The pieces of the content, and the fields that speak of it."""
-    if sum(given is not None for given in (content, data, json)) > 1:
-        raise TypeError("content, data and json exclude each other")
-    kind = ""
-    if json is not None:
-        content, kind = msgspec.json.encode(json), "application/json"
-    elif data is not None:
-        content, kind = urlencode(data, doseq=True), "application/x-www-form-urlencoded"
-    if content is None:
-        return [], {}
-    whole = content.encode() if isinstance(content, str) else content
-    if not isinstance(whole, bytes):
-        return whole, {"transfer-encoding": "chunked"}
-    pieces = [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
-    return pieces, {"content-length": str(len(whole)), "content-type": kind}
-
-
-def _becomes_get(method: str, status: int) -> bool:
-    """RFC 9110 sections 15.4.2 to 15.4.4."""
-    return (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST")
+def _store(cookies: Cookies, url: str, headers: Headers) -> None:
+    if lines := headers.getlist("set-cookie"):
+        cookies.store(url, lines)
 
 
 class LiveServer:
     """The same application on a real port of 127.0.0.1, in a thread: `with LiveServer(app) as server`.
 
-    `options` are those of the settings table. `url` is where it listens.
+    `options` are those of the settings table. `host` and `port` are where it listens, `url` is both. What
+    keeps it from starting is raised where the block begins. It may be started again.
+
+    >>> from urllib.request import urlopen
+    >>> from weebill.testing import LiveServer
+    >>> app = App()
+    >>> @app.get("/")
+    ... def index():
+    ...     return "through a socket"
+    >>> with LiveServer(app) as server, urlopen(server.url) as answer:
+    ...     answer.read()
+    b'through a socket'
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
-        from .server.background import BackgroundServer
+        self._application = adapt(app)
+        self._settings = Settings(**{"host": "127.0.0.1", "port": 0, **options})
+        self._server: BackgroundServer | None = None
 
-        settings = Settings(**{"host": "127.0.0.1", "port": 0, **options})
-        self._server: BackgroundServer = BackgroundServer(adapt(app), settings)
+    def _running(self) -> BackgroundServer:
+        if self._server is None:
+            raise RuntimeError("the server does not run: with LiveServer(app) as server: ...")
+        return self._server
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self._running().host
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._running().port
 
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        return f"http://{self._server.host}:{self._server.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def __enter__(self) -> LiveServer:
-        self._server.start()
+        from .server.background import BackgroundServer
+
+        server = BackgroundServer(self._application, self._settings)
+        server.start()
+        self._server = server
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.stop()
+        server, self._server = self._running(), None
+        server.stop()

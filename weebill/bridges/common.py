@@ -78,6 +78,8 @@ async def fail(
 ) -> None:
     """The program broke: log `what` once, with the traceback of `error`. Answer 500, or cut the answer that
     has begun, unless it is `complete`."""
+    if isinstance(error, Exception):
+        exchange.failure = exchange.failure or error
     logger.error("%s, in answer to %s %r", what, exchange.method, exchange.target, exc_info=error)
     if complete:
         return

@@ -1,0 +1,138 @@
+"""The event loop of a test client: in a thread of its own, with a clock that can be moved forward.
+
+asyncio asks its selector to wait when nothing is ready to run, and says until when: that is the moment to
+move the clock. So time travels from one timer to the next, and whatever a timer wakes runs to its rest
+before the clock goes on:
+
+    travel(30)   idle ── +5 ──> a sleep of 5 s ends, its task runs ── idle ── +10 ──> ... ── idle ── +15
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from .threads import WorkerThreads, set_worker_threads
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+# Seconds in which a worker thread may come to an end before the clock is moved without it.
+PATIENCE = 0.1
+
+Events = list[tuple[selectors.SelectorKey, int]]
+
+
+class _Journey:
+    """Seconds that the clock still has to go."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+        self.patience = PATIENCE
+        self.arrived: Future[None] = Future()
+
+
+class _Selector(selectors.DefaultSelector):
+    """Moves the clock of its loop where it would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0  # seconds by which the clock was moved
+        self.journeys: deque[_Journey] = deque()
+        self.threads: WorkerThreads | None = None
+
+    def select(self, timeout: float | None = None) -> Events:
+        # With 0 there are callbacks to be run; below, there is nothing to do until the next timer.
+        if self.journeys and timeout != 0:
+            return self._travel(self.journeys[0], timeout)
+        return super().select(timeout)
+
+    def _travel(self, journey: _Journey, timeout: float | None) -> Events:
+        events = super().select(0)
+        if events:
+            return events
+        if journey.patience > 0 and self._threads_work():
+            began = time.monotonic()
+            events = super().select(journey.patience if timeout is None else min(timeout, journey.patience))
+            journey.patience -= time.monotonic() - began
+            return events
+        if journey.left <= 0:
+            self.journeys.popleft().arrived.set_result(None)
+            return events
+        step = journey.left if timeout is None else min(journey.left, timeout)
+        self.ahead += step
+        journey.left -= step
+        return events
+
+    def _threads_work(self) -> bool:
+        threads = self.threads
+        return threads is not None and bool(threads.unfinished or threads.files.unfinished)
+
+
+class _TravelLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock can be moved forward."""
+
+    def __init__(self) -> None:
+        self.selector = _Selector()
+        super().__init__(self.selector)
+
+    def time(self) -> float:
+        return super().time() + self.selector.ahead
+
+
+class LoopThread:
+    """An event loop that runs in a thread of its own until `close`, or until nobody holds the object."""
+
+    def __init__(self) -> None:
+        self.loop = _TravelLoop()
+        self._thread = threading.Thread(
+            target=_run_loop, args=(self.loop,), name="weebill-test-client", daemon=True
+        )
+        self._thread.start()
+        self.close = weakref.finalize(self, _stop_loop, self.loop, self._thread)
+
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine` there."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine` there and wait for what it returns."""
+        return self.begin(coroutine).result()
+
+    def travel(self, seconds: float) -> None:
+        """Move the clock forward and return when everything that was due has been done.
+
+        Raises ValueError for a way back, and RuntimeError in the loop's own thread, which cannot wait for
+        itself.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"time goes forward only, not by {seconds!r} seconds")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the clock cannot be moved by what it moves: travel from the test")
+        journey = _Journey(seconds)
+        self.loop.call_soon_threadsafe(self.loop.selector.journeys.append, journey)
+        journey.arrived.result()
+
+
+def _run_loop(loop: _TravelLoop) -> None:
+    threads = loop.selector.threads = WorkerThreads(loop)
+    set_worker_threads(threads)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()
+    threads.stop()
+
+
+def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    with suppress(RuntimeError):  # a handler that exits has ended the loop itself
+        loop.call_soon_threadsafe(loop.stop)
+    if thread is not threading.current_thread():  # the garbage collector may run anywhere
+        thread.join()
