@@ -33,10 +33,11 @@ Events = list[tuple[selectors.SelectorKey, int]]
 
 
 class _Journey:
-    """Seconds that the clock still has to go."""
+    """Seconds that the clock is to go. `until` is known when it begins."""
 
     def __init__(self, seconds: float) -> None:
-        self.left = seconds
+        self.seconds = seconds
+        self.until: float | None = None
         self.patience = PATIENCE
         self.arrived: Future[None] = Future()
 
@@ -50,28 +51,33 @@ class _Selector(selectors.DefaultSelector):
         self.journeys: deque[_Journey] = deque()
         self.threads: WorkerThreads | None = None
 
+    def time(self) -> float:
+        """The time of the loop."""
+        return time.monotonic() + self.ahead
+
     def select(self, timeout: float | None = None) -> Events:
         # With 0 there are callbacks to be run; below, there is nothing to do until the next timer.
-        if self.journeys and timeout != 0:
-            return self._travel(self.journeys[0], timeout)
-        return super().select(timeout)
+        if not self.journeys or timeout == 0:
+            return super().select(timeout)
+        return super().select(0) or self._travel(self.journeys[0], timeout)
 
     def _travel(self, journey: _Journey, timeout: float | None) -> Events:
-        events = super().select(0)
-        if events:
-            return events
         if journey.patience > 0 and self._threads_work():
             began = time.monotonic()
             events = super().select(journey.patience if timeout is None else min(timeout, journey.patience))
-            journey.patience -= time.monotonic() - began
+            elapsed = time.monotonic() - began
+            journey.patience -= elapsed
+            self.ahead -= elapsed  # it is not the test's time that has passed
             return events
-        if journey.left <= 0:
+        now = self.time()
+        if journey.until is None:
+            journey.until = now + journey.seconds
+        if now >= journey.until:
             self.journeys.popleft().arrived.set_result(None)
-            return events
-        step = journey.left if timeout is None else min(journey.left, timeout)
-        self.ahead += step
-        journey.left -= step
-        return events
+        else:
+            left = journey.until - now
+            self.ahead += left if timeout is None else min(left, timeout)
+        return []
 
     def _threads_work(self) -> bool:
         threads = self.threads
@@ -86,7 +92,7 @@ class _TravelLoop(asyncio.SelectorEventLoop):
         super().__init__(self.selector)
 
     def time(self) -> float:
-        return super().time() + self.selector.ahead
+        return self.selector.time()
 
 
 class LoopThread:

@@ -126,6 +126,7 @@ class StreamingResult(_Answer):
         self._served = served
         self._raises = raises
         self._received = 0
+        self._told = False  # of what there was to raise
         self._on_head: Callable[[Headers], None] | None = on_head
 
     def __enter__(self) -> StreamingResult:
@@ -148,6 +149,11 @@ class StreamingResult(_Answer):
         self._wait_for_head()
         return Headers.from_raw(self._exchange.answer_fields)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the application has come to the end of its answer. Does not wait."""
+        return self._exchange.complete
+
     def _wait_for_head(self) -> None:
         exchange = self._exchange
         if not exchange.started:
@@ -161,6 +167,7 @@ class StreamingResult(_Answer):
     def _check(self) -> None:
         """Wait for the end of the application's work, and raise what there is to raise."""
         self._served.result()
+        self._told = True
         check(self._exchange, self._name, self._received, self._raises)
 
     def iter_bytes(self) -> Iterator[bytes]:
@@ -227,7 +234,8 @@ class StreamingResult(_Answer):
     def close(self) -> None:
         """Go away, and wait until the application has come to an end with this request.
 
-        Raises what the handler raised, and TimeoutError if it still works after 5 seconds.
+        Raises what the handler raised, unless the test has seen that, and TimeoutError if it still works
+        after 5 seconds.
         """
         self.disconnect()
         try:
@@ -238,7 +246,9 @@ class StreamingResult(_Answer):
                 f"{self._name} is still at work {LEAVING:g} seconds after its client has gone; a handler "
                 "that waits should listen for that (cancel_on_disconnect=True), or be given a timeout"
             ) from None
-        _raise_failure(self._exchange, self._raises)
+        if not self._told:
+            self._told = True
+            _raise_failure(self._exchange, self._raises)
 
 
 def _raise_failure(exchange: MemoryExchange, raises: bool) -> None:
