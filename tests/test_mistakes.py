@@ -197,9 +197,9 @@ def test_a_missing_template_or_folder_is_named(
 ) -> None:
     app = App()
     app.root = tmp_path
-    app.templates.folder = tmp_path / "templates"
+    app.templates.folders = [tmp_path / "templates"]
     if folder_exists:
-        app.templates.folder.mkdir()
+        app.templates.folders[0].mkdir()
     app.get("/")(lambda: render_template("page.html"))
     assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
     [entry] = [record.getMessage() for record in caplog.records if record.name == "weebill"]
@@ -209,7 +209,7 @@ def test_a_missing_template_or_folder_is_named(
 
 def test_templates_belong_to_the_folder_of_the_file_that_makes_the_app() -> None:
     here = Path(__file__).resolve().parent
-    assert App().templates.folder == App(__name__).templates.folder == here / "templates"
+    assert App().templates.folders == App(__name__).templates.folders == [here / "templates"]
     assert App("no-such-module").root == here
 
 

@@ -17,7 +17,7 @@ from .responses import (
     redirect,
 )
 from .router import Router
-from .templates import render_template
+from .templates import render_template, render_template_string, stream_template, url_for
 
 if TYPE_CHECKING:
     from .testing import TestClient
@@ -40,6 +40,9 @@ __all__ = [
     "abort",
     "redirect",
     "render_template",
+    "render_template_string",
+    "stream_template",
+    "url_for",
 ]
 
 # Imported when they are first asked for: a hello does not need them.

@@ -50,17 +50,18 @@ class App(Router):
     """A web application: register handlers on it, then `run()` it, or serve it with `weebill run`.
 
     `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
-    counts. `templates` is the folder of its templates, seen from there. `debug` shows tracebacks to the
-    client. `secret_key` signs sessions and tokens; of several the first signs, and the others are still
-    accepted. `redirect_slashes` answers a path whose other spelling, with or without a slash at its end, has
-    a route, with 308. `lifespan` is an async context manager around the App's life, called with the App.
+    counts. `templates` is the folder of its templates, seen from there, or a list of them. `debug` shows
+    tracebacks to the client. `secret_key` signs sessions and tokens; of several the first signs, and the
+    others are still accepted. `redirect_slashes` answers a path whose other spelling, with or without a slash
+    at its end, has a route, with 308. `lifespan` is an async context manager around the App's life, called
+    with the App.
     """
 
     def __init__(
         self,
         name: str | None = None,
         *,
-        templates: str | Path | None = None,
+        templates: str | Path | Sequence[str | Path] | None = None,
         debug: bool = False,
         secret_key: str | Sequence[str] | None = None,
         redirect_slashes: bool = False,
@@ -76,9 +77,14 @@ class App(Router):
         self.debug = debug
         self.secret_key = secret_key
         self.redirect_slashes = redirect_slashes
-        self.templates = Templates(self.root / (templates or "templates"), {"url_for": self.url_for})
-        if templates is not None and not self.templates.folder.is_dir():
-            raise ConfigurationError(f"the template folder {self.templates.folder} does not exist")
+        folders = ["templates"] if templates is None else templates
+        folders = [folders] if isinstance(folders, str | Path) else folders
+        self.templates = Templates(
+            [self.root / folder for folder in folders], {"url_for": self.url_for}, lambda: self.debug
+        )
+        for folder in self.templates.folders if templates is not None else ():
+            if not folder.is_dir():
+                raise ConfigurationError(f"the template folder {folder} does not exist")
         self._table: RouteTable[Route] = RouteTable()
         self._by_name: dict[str, list[Route]] = {}
         self._mounts: list[tuple[str, Application]] = []
@@ -141,6 +147,43 @@ class App(Router):
     def lifespan(self, function: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
         """Run the part of an async generator before its `yield` at start, and the rest at the end."""
         self._lifespan = _as_context_manager(function)
+        return function
+
+    def template_filter(self, name: str | None = None) -> Callable[[F], F]:
+        """Make the function a filter of the templates, under its own name or `name`.
+
+        >>> app = App()
+        >>> @app.template_filter()
+        ... def shout(text: str) -> str:
+        ...     return text.upper()
+        >>> str(app.templates.render_string("{{ 'hello'|shout }}"))
+        'HELLO'
+        """
+        return _adds_to(self.templates, "filters", name)
+
+    def template_global(self, name: str | None = None) -> Callable[[F], F]:
+        """Give all templates the function, under its own name or `name`.
+
+        >>> app = App()
+        >>> @app.template_global()
+        ... def version() -> str:
+        ...     return "1.0"
+        >>> str(app.templates.render_string("{{ version() }}"))
+        '1.0'
+        """
+        return _adds_to(self.templates, "globals", name)
+
+    def context_processor(self, function: F) -> F:
+        """Give templates the names in the dict that `function()` returns, each time that one is rendered.
+
+        >>> app = App()
+        >>> @app.context_processor
+        ... def names() -> dict[str, str]:
+        ...     return {"site": "Birds"}
+        >>> str(app.templates.render_string("{{ site }}"))
+        'Birds'
+        """
+        self.templates.processors.append(function)
         return function
 
     def url_for(self, name: str, /, **params: object) -> str:
@@ -352,6 +395,17 @@ class App(Router):
             error if is_sentence else f"{type(error).__name__}: {error}",
             exc_info=None if is_sentence else error,
         )
+
+
+def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F], F]:
+    if callable(name):
+        raise ConfigurationError(f"write parentheses: @app.template_{table[:-1]}(), above {describe(name)}")
+
+    def add(function: F) -> F:
+        getattr(templates.environment, table)[name or function.__name__] = function
+        return function
+
+    return add
 
 
 def _error_handler(routers: Iterable[Router], error: Exception) -> Handler | None:

@@ -81,7 +81,7 @@ class TestClient:
         self.follow_redirects = follow_redirects
         self.raise_server_exceptions = raise_server_exceptions
         self.cookies = Cookies(base_url)
-        self._stopping = asyncio.Event()
+        self._stopping, self._ending = asyncio.Event(), asyncio.Event()
         self._thread: LoopThread | None = None
         self._life: Future[None] | None = None
         self._streams: WeakSet[StreamingResult] = WeakSet()
@@ -96,23 +96,26 @@ class TestClient:
             raise
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         assert self._thread is not None
         assert self._life is not None
-        self._thread.loop.call_soon_threadsafe(self._stopping.set)
+        loop = self._thread.loop
+        loop.call_soon_threadsafe(self._stopping.set)
         try:
             for stream in list(self._streams):
-                stream.close()
-            self._thread.loop.call_soon_threadsafe(self._ending.set)
-            self._life.result()
+                stream.__exit__(*exception)
         finally:
-            self.close()
+            loop.call_soon_threadsafe(self._ending.set)
+            try:
+                self._life.result()
+            finally:
+                self.close()
 
     def close(self) -> None:
         """End the client's thread."""
         if self._thread is not None:
             self._thread.close()
-        self._thread, self._stopping = None, asyncio.Event()
+        self._thread, self._stopping, self._ending = None, asyncio.Event(), asyncio.Event()
 
     def _running(self) -> LoopThread:
         if self._thread is None:
@@ -121,7 +124,6 @@ class TestClient:
 
     async def _live(self, started: Future[None]) -> None:
         """Startup and shutdown in one task, as on the server: what a lifespan opens, it may close."""
-        self._ending = asyncio.Event()
         try:
             await self.application.__startup__()
         except BaseException as error:
