@@ -67,8 +67,8 @@ class _URLGuard(Extension):
 
 
 class _Session:
-    """The session of a request, looked up when a template looks into it and not when it names it: Jinja2 reads
-    all names first, those in branches that are not taken too."""
+    """The session of a request, looked up when a template looks into it and not when it names it: Jinja2
+    reads all names first, those in branches that are not taken too."""
 
     def __init__(self, request: Any) -> None:
         self._request = request

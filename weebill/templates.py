@@ -138,7 +138,7 @@ class Templates:
             return ConfigurationError(
                 f"the template folder {folders} does not exist; make it, or say App(templates=...)"
             )
-        near = get_close_matches(str(error.name), self.environment.list_templates(), 3)
+        near = get_close_matches(str(error.name), self.environment.list_templates(), 3, 0.7)
         hint = f"; there is {' and '.join(map(repr, near))}" if near else ""
         return ConfigurationError(f"there is no template {error.name!r} in {folders}{place_of(error)}{hint}")
 
