@@ -31,6 +31,15 @@ def echo_app() -> App:
 
 # -- the same as on a socket
 
+
+def test_a_request_comes_from_an_address() -> None:
+    app = App()
+    app.get("/")(lambda request: [request.client, request.exchange.server, request.url])
+    assert TestClient(app).get("/").json() == [["127.0.0.1", 50000], ["127.0.0.1", 80], "http://testserver/"]
+    far = TestClient(app, "https://example.org", client=("2001:db8::1", 5)).get("/").json()
+    assert far == [["2001:db8::1", 5], ["127.0.0.1", 443], "https://example.org/"]
+
+
 LIMITS = {"max_request_line": 200, "max_fields_size": 500, "max_fields": 20, "max_body": 1000}
 
 REQUESTS: list[tuple[str, str, list[tuple[str, str]]]] = [

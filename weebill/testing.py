@@ -48,10 +48,12 @@ class TestClient:
     """Ask `app`, an App or any ASGI or WSGI application, in memory.
 
     As a context manager it runs the application's startup and shutdown around the block; without `with` it
-    runs neither. `headers` go with each request, `settings` gives the limits. Cookies are kept between
-    requests. Redirects are followed with `follow_redirects`. What a handler raises, and what is no answer as
-    an HTTPException is, is raised into the test, or, without `raise_server_exceptions`, answered as a server
-    does. An answer that breaks off raises ConnectionError, as a broken connection would.
+    runs neither. `headers` go with each request, `settings` gives the limits, `client` is the address that
+    requests come from. Cookies are kept between requests. Redirects are followed with `follow_redirects`.
+
+    What a handler raises is raised into the test, unless it is an answer as an HTTPException is; without
+    `raise_server_exceptions` it is answered as a server does. An answer that breaks off raises
+    ConnectionError, as a broken connection would.
 
     >>> app = App()
     >>> @app.get("/hello/{name}")
@@ -71,6 +73,7 @@ class TestClient:
         *,
         headers: Mapping[str, str] | None = None,
         settings: Settings | None = None,
+        client: tuple[str, int] = ("127.0.0.1", 50000),
         follow_redirects: bool = False,
         raise_server_exceptions: bool = True,
     ) -> None:
@@ -78,6 +81,7 @@ class TestClient:
         self.base_url = base_url
         self.headers = {"accept": "*/*", "user-agent": "weebill-testclient", **(headers or {})}
         self.settings = settings or Settings()
+        self.client = client
         self.follow_redirects = follow_redirects
         self.raise_server_exceptions = raise_server_exceptions
         self.cookies = Cookies(base_url)
@@ -284,8 +288,8 @@ class TestClient:
             self.settings,
             room,
             scheme=parts.scheme,
-            client=("testclient", 50000),
-            server=(parts.hostname or "testserver", port),
+            client=self.client,
+            server=("127.0.0.1", port),
             stopping=self._stopping,
         )
 
