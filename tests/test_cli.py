@@ -420,8 +420,8 @@ app.mount("/old", wsgi)
         "METHOD    PATH          NAME   HANDLER",
         "GET,POST  /             home   home (shop.py:6)",
         "GET       /user/{name}  user   show_user (shop.py:9)",
-        "*         /old/*               WSGIApplication",
         "GET       /in/about     about  about (shop.py:12)",
+        "*         /old/*               WSGIApplication",
     ]
 
 

@@ -8,11 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlencode
+from typing import Any, Never, TypeVar
 
 from .binding import Handler, bind, bind_handler, parameters
-from .bridges import adapt
 from .bridges.asgi import serve_scope
 from .error_pages import debug_response, error_response
 from .errors import (
@@ -24,19 +22,23 @@ from .errors import (
     ProtocolError,
     ResponseError,
     SignatureError,
+    StartError,
 )
 from .exchange import UNWANTED, Application, Exchange, Intake
 from .functions import describe, is_async
-from .mount import Mount, MountResponse
+from .habits import unknown_options
+from .mount import Mount
 from .pipeline import AfterHookFailed, after_steps, compose, handle_error, run_steps
 from .requests import Request, current_request
 from .responses import RedirectResponse, Response
-from .router import Route, Router
-from .routing import RouteTable, compile_pattern
+from .router import Area, Route, Router
+from .routing import compile_pattern
 from .settings import load
+from .sites import Sites, common_routers
 from .static import StaticFiles
 from .templates import Templates
 from .threads import run_in_thread
+from .urls import URLs, check_base_url
 
 __all__ = ["App"]
 
@@ -51,10 +53,11 @@ class App(Router):
 
     `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
     counts. `templates` is the folder of its templates, seen from there, or a list of them. `debug` shows
-    tracebacks to the client. `secret_key` signs sessions and tokens; of several the first signs, and the
-    others are still accepted. `redirect_slashes` answers a path whose other spelling, with or without a slash
-    at its end, has a route, with 308. `lifespan` is an async context manager around the App's life, called
-    with the App.
+    tracebacks to the client. `secret_key` signs sessions and tokens; of several the first signs, and the others are still
+    accepted. `base_url` is what full URLs begin with, "https://example.com"; without it they have the Host
+    that the client named. `redirect_slashes` answers a path whose other spelling, with or without a slash at
+    its end, has a route, with 308. `lifespan` is an async context manager around the App's life, called with
+    the App.
     """
 
     def __init__(
@@ -64,9 +67,13 @@ class App(Router):
         templates: str | Path | Sequence[str | Path] | None = None,
         debug: bool = False,
         secret_key: str | Sequence[str] | None = None,
+        base_url: str | None = None,
         redirect_slashes: bool = False,
         lifespan: Lifespan | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise unknown_options("App", unknown, inspect.signature(App).parameters)
         super().__init__()
         in_console = hasattr(sys, "ps1")
         if sys.excepthook is sys.__excepthook__ and not in_console:  # nobody else has a say in it
@@ -85,44 +92,59 @@ class App(Router):
         for folder in self.templates.folders if templates is not None else ():
             if not folder.is_dir():
                 raise ConfigurationError(f"the template folder {folder} does not exist")
-        self._table: RouteTable[Route] = RouteTable()
-        self._by_name: dict[str, list[Route]] = {}
-        self._mounts: list[tuple[str, Application]] = []
+        self._sites = Sites()
+        self._sites.everywhere.add_area(self.areas[0])
+        self._table = self._sites.everywhere.table
+        self._is_plain = True  # whether that is all there is: neither hosts nor mounts
+        self._urls = URLs(check_base_url(base_url))
+        self._lives = 0  # how often it has been started: once, and again by each mount of it
         self._lifespan = lifespan and _as_context_manager(lifespan)
         self._on_startup: list[Handler] = []
         self._on_shutdown: list[Handler] = []
         self._stack = AsyncExitStack()
-        self._missing = self._own_route(_raise_refusal)
-        self._options = self._own_route(_answer_options)
-        self._mounted = self._own_route(_answer_mounted)
+        self._own: dict[tuple[Handler, tuple[Router, ...]], Route] = {}
+        self._options = self._own_route(_answer_options, (self,))
 
     # -- registration
 
-    def _own_route(self, handler: Handler) -> Route:
-        return Route(compile_pattern("*"), (), handler, "", UNWANTED, (self,))
+    def _own_route(self, handler: Handler, routers: tuple[Router, ...]) -> Route:
+        """A route that nobody has registered, within these routers."""
+        route = self._own.get((handler, routers))
+        if route is None:
+            route = Route(compile_pattern("*"), (), handler, "", UNWANTED, routers)
+            self._own[handler, routers] = route
+        return route
 
     def _register(self, route: Route) -> None:
-        bind_handler(route.handler, route.pattern.converters, f"for {route.pattern.text}")
-        self._table.add(route.pattern, route.methods, route)
-        self._by_name.setdefault(route.name, []).append(route)
+        site = self._sites.of_pattern(route.host)
+        if route.application is not None:
+            self._register_mount(route)
+        else:
+            bind_handler(route.handler, route.converters, f"for {route.pattern.text}")
+            site.table.add(route.pattern, route.methods, route)
+            self._urls.add(route)
+        self._is_plain = self._sites.is_plain
+
+    def _register_mount(self, mount: Route) -> None:
+        prefix = mount.pattern.text
+        if self._lives:
+            raise ConfigurationError(
+                f"the mount {prefix!r} comes after the start, and would never be started"
+            )
+        for other in (route.application for route in self.routes if route.application is not None):
+            if _program(other) == _program(mount.application):
+                mount.application = other  # one program has one life, however often it is mounted
+        self._sites.of_pattern(mount.host).add_mount(mount)
+
+    def _adopt_area(self, area: Area) -> None:
+        super()._adopt_area(area)
+        self._sites.of_pattern(area.host).add_area(area)
+        self._is_plain = self._sites.is_plain
 
     def _changed(self) -> None:
         super()._changed()
-        for route in (self._missing, self._options, self._mounted):
-            route.answer = None
-
-    def mount(self, prefix: str, app: Any) -> None:
-        """Give everything below `prefix` to another application: an App, or any ASGI or WSGI program.
-
-        Routes of our own go first, then the longest prefix. Raises ConfigurationError for a bad prefix and
-        for something that is no application.
-        """
-        if not prefix.startswith("/") or prefix.endswith("/"):
-            raise ConfigurationError(f"the mount {prefix!r} must begin with a slash and not end with one")
-        if any(prefix == other for other, _ in self._mounts):
-            raise ConfigurationError(f"something is mounted at {prefix!r} already")
-        self._mounts.append((prefix, adapt(app)))
-        self._mounts.sort(key=lambda mount: -len(mount[0]))
+        self._own = {}
+        self._options = self._own_route(_answer_options, (self,))
 
     def static(self, prefix: str, folder: str | Path) -> None:
         """Serve the files of `folder`, seen from the App's own, below `prefix`.
@@ -186,26 +208,36 @@ class App(Router):
         self.templates.processors.append(function)
         return function
 
-    def url_for(self, name: str, /, **params: object) -> str:
+    def url_for(
+        self, name: str, /, *, _external: bool = False, _anchor: str | None = None, **params: object
+    ) -> str:
         """The path of the route called `name`, with `params` in their places and the rest as a query.
 
-        Raises ConfigurationError that names the routes there are, or the parameter that is missing.
+        The path begins with the prefix that a mount or a proxy has taken off the current request's. For a
+        route of another host it is "//host/path". `_external` makes it a full URL, which begins with
+        App(base_url=...) or else with scheme and Host of the current request; `_anchor` is what comes behind
+        "#". A name that begins with a dot, ".index", is one of the router that answers the current request.
+
+        Raises ConfigurationError that names the routes there are, the parameter that is missing, or the
+        routes that may be meant.
+
+        >>> app = App(base_url="https://example.com")
+        >>> @app.get("/user/{name}")
+        ... def user(name):
+        ...     return name
+        >>> app.url_for("user", name="Ada L", tab="notes")
+        '/user/Ada%20L?tab=notes'
+        >>> app.url_for("user", name="ada", _external=True, _anchor="top")
+        'https://example.com/user/ada#top'
         """
-        if not (routes := self._by_name.get(name)):
-            raise ConfigurationError(f"no route is named {name!r}; there are {', '.join(self._by_name)}")
-        problem = None
-        for route in routes:
-            in_path = {k: v for k, v in params.items() if k in route.pattern.converters}
-            query = {k: v for k, v in params.items() if k not in in_path and v is not None}
-            try:
-                path = route.pattern.fill(in_path)
-            except ValueError as error:
-                problem = error
-                continue
-            request = current_request.get(None)
-            root = request.root_path if request is not None and request.app is self else ""
-            return root + path + (f"?{urlencode(query, doseq=True)}" if query else "")
-        raise ConfigurationError(f"url_for({name!r}): {problem}")
+        request = current_request.get(None)
+        if request is not None and request.app is not self:
+            request = None
+        if flasks := {"_method", "_scheme"} & params.keys():
+            raise ConfigurationError(
+                f"url_for takes no {flasks.pop()}; the scheme is that of App(base_url=...)"
+            )
+        return self._urls.build(request, name, params, _external, _anchor)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until stopped; `options` are those of the settings table. Ends the process with exit code 3
@@ -223,10 +255,13 @@ class App(Router):
     # -- the contract with the wire (exchange.Application)
 
     async def __startup__(self) -> None:
+        self._lives += 1
+        if self._lives > 1:  # mounted in several places, and started by the first
+            return
         self._stack = AsyncExitStack()
         try:
-            for _, application in self._mounts:
-                await application.__startup__()
+            for application in dict.fromkeys(r.application for r in self.routes if r.application is not None):
+                await self._start_mounted(application)
                 self._stack.push_async_callback(application.__shutdown__)
             for middleware in self._all_middlewares():
                 await self._start_middleware(middleware)
@@ -239,13 +274,24 @@ class App(Router):
             for route in self.routes:
                 self._composed(route)
         except BaseException:
+            self._lives -= 1
             await self._stack.aclose()
             raise
 
+    async def _start_mounted(self, application: Application) -> None:
+        """Raises StartError that says where it is mounted."""
+        try:
+            await application.__startup__()
+        except Exception as error:
+            prefix = next(r.pattern.text for r in self.routes if r.application is application)
+            if not isinstance(error, ConfigurationError):  # which says everything in its sentence
+                logger.error("The application mounted at %r cannot start", prefix or "/", exc_info=error)
+            raise StartError(f"the application mounted at {prefix or '/'!r} cannot start: {error}") from error
+
     def _all_middlewares(self) -> list[Handler]:
         """Every middleware of every router, once, the outermost first."""
-        routes = (self._missing, *self.routes)
-        return list(dict.fromkeys(m for route in routes for r in route.routers for m in r.middlewares))
+        chains = [area.routers for area in self.areas]
+        return list(dict.fromkeys(m for routers in chains for router in routers for m in router.middlewares))
 
     async def _start_middleware(self, middleware: Handler) -> None:
         """A middleware may have `startup(app)` and `shutdown()`, plain or async."""
@@ -255,40 +301,56 @@ class App(Router):
             self._stack.push_async_callback(_call, shutdown)
 
     async def __shutdown__(self) -> None:
-        await self._stack.aclose()
+        self._lives -= 1
+        if not self._lives:
+            await self._stack.aclose()
 
     def __intake__(self, exchange: Exchange) -> Intake:
         if exchange.refusal is None:
-            found = self._table.match(exchange.method, exchange.path)
+            found = self._table.match(exchange.method, exchange.path) if self._is_plain else None
             if found is None:
-                return self._miss(exchange)
+                return self._seek(exchange)
             route, exchange.params = found
             exchange.route = route
             return route.intake
-        exchange.route = self._missing
+        exchange.route = self._own_route(_raise_refusal, (self,))
         return UNWANTED
 
-    def _miss(self, exchange: Exchange) -> Intake:
-        """No route: a mount, an OPTIONS that comes by itself, or a refusal."""
-        path = exchange.path
-        allowed = self._table.allowed(path)
-        if not allowed:
-            for prefix, application in self._mounts:
-                if path == prefix or path.startswith(prefix + "/"):
-                    mount = Mount(application, prefix, exchange)
-                    intake = mount.intake()
-                    exchange.route, exchange.params = self._mounted, {"mount": mount}
-                    return intake
-        if exchange.method == "OPTIONS" and (allowed or exchange.target == "*"):
-            exchange.route, exchange.params = self._options, {"allow": _allow(allowed)}
+    def _seek(self, exchange: Exchange) -> Intake:
+        """What a look into one table does not find: hosts, mounts, an OPTIONS that comes by itself, or a
+        refusal."""
+        method, path = exchange.method, exchange.path
+        try:
+            sites = self._sites.of_request(exchange.fields)
+        except HTTPException as error:
+            exchange.refusal, exchange.route = error, self._own_route(_raise_refusal, (self,))
             return UNWANTED
-        exchange.route = self._missing
-        if allowed:
-            exchange.refusal = HTTPException(405, headers={"allow": _allow(allowed)})
+        for site, of_host in sites:
+            if (found := site.find(method, path)) is None:
+                continue
+            route, params = found
+            exchange.route, exchange.params = route, {**of_host, **params}
+            if route.application is None:
+                return route.intake
+            mount = exchange.params["mount"] = Mount(route.application, route.pattern.text, exchange)
+            return mount.intake()
+        routes = [route for site, _ in sites for route in site.at(path)]
+        if routes:
+            routers = common_routers(route.routers for route in routes)
+        else:
+            routers = next((owners for site, _ in sites if (owners := site.owners(path))), (self,))
+        allowed = _allow({method for route in routes for method in route.methods})
+        if method == "OPTIONS" and (routes or exchange.target == "*"):
+            exchange.route = self._own_route(_answer_options, routers)
+            exchange.params = {"allow": allowed}
+            return UNWANTED
+        exchange.route = self._own_route(_raise_refusal, routers)
+        if routes:
+            exchange.refusal = HTTPException(405, headers={"allow": allowed})
         else:
             exchange.refusal = HTTPException(404)
             other = path[:-1] if path.endswith("/") else path + "/"
-            if self.redirect_slashes and self._table.match(exchange.method, other) is not None:
+            if self.redirect_slashes and any(site.find(method, other) for site, _ in sites):
                 exchange.params = {"location": _other_spelling(exchange)}
         return UNWANTED
 
@@ -296,7 +358,7 @@ class App(Router):
         request = Request(exchange, self)
         current_request.set(request)
         route: Route = exchange.route
-        if exchange.refusal is not None and route is not self._missing:
+        if exchange.refusal is not None and route.handler is not _raise_refusal:
             route = self._refusing(route)
         try:
             try:
@@ -449,11 +511,12 @@ async def _answer_options(request: Request) -> Response:
 
 
 def _allow(methods: set[str]) -> str:
-    return ", ".join(sorted({"OPTIONS", *methods}))
+    return ", ".join(sorted({"OPTIONS", *methods} | ({"HEAD"} if "GET" in methods else set())))
 
 
-async def _answer_mounted(request: Request) -> Response:
-    return MountResponse(request.params["mount"])
+def _program(application: Application | None) -> tuple[type, int]:
+    """Which program it is: a bridge stands for its `app`."""
+    return type(application), id(getattr(application, "app", application))
 
 
 def _other_spelling(exchange: Exchange) -> str:

@@ -310,12 +310,14 @@ def route_rows(program: Any) -> list[tuple[str, str, str, str]] | None:
         ]
     if not isinstance(program, App):
         return None
-    rows = [
-        (",".join(r.methods), r.pattern.text, r.name, shorten(describe(r.handler))) for r in program.routes
-    ]
-    for prefix, mounted in program._mounts:
-        for methods, path, name, handler in route_rows(mounted) or [("*", "/*", "", type(mounted).__name__)]:
-            rows.append((methods, prefix + path, name, handler))
+    rows = []
+    for r in program.routes:
+        path = (f"//{r.host.text}" if r.host else "") + r.pattern.text
+        if r.application is None:
+            rows.append((",".join(r.methods), path, r.name, shorten(describe(r.handler))))
+            continue
+        inside = route_rows(r.application) or [("*", "/*", "", type(r.application).__name__)]
+        rows += [(methods, path + rest, name, handler) for methods, rest, name, handler in inside]
     return rows
 
 

@@ -7,6 +7,7 @@ length of its input and none of it raises for what a peer sent, but for `parse_q
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
@@ -24,6 +25,7 @@ __all__ = [
     "parse_http_date",
     "parse_qualities",
     "parse_query",
+    "split_host",
 ]
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
@@ -271,3 +273,35 @@ def best_match(value: str, offers: Iterable[str]) -> str | None:
 
     best = max(offers, key=weight, default=None)
     return best if best is not None and weight(best) > 0 else None
+
+
+# RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
+_HOST = re.compile(
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|((?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255}))(?::0*([0-9]{0,5}))?"
+)
+
+
+def split_host(value: bytes) -> tuple[str, int | None] | None:
+    """Name, in lower case, and port of a Host field; None where it is malformed (RFC 9110 section 7.2).
+
+    >>> from weebill.headers import split_host
+    >>> split_host(b"API.example.com:8000")
+    ('api.example.com', 8000)
+    >>> split_host(b"[::1]")
+    ('[::1]', None)
+    >>> split_host(b"example.com/../admin") is None
+    True
+    """
+    found = _HOST.fullmatch(value)
+    if found is None or int(found[3] or 0) > 65535 or not (found[1] is None or _is_ipv6(found[1])):
+        return None
+    name = found[2] if found[1] is None else b"[%b]" % found[1]
+    return name.decode("ascii").lower(), int(found[3]) if found[3] else None
+
+
+def _is_ipv6(address: bytes) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, address.decode("ascii"))
+    except OSError:
+        return False
+    return True

@@ -6,9 +6,10 @@ from typing import Any, cast
 
 from .exchange import Application, Exchange, Intake
 from .headers import Fields
+from .requests import Request, current_request
 from .responses import Response
 
-__all__ = ["Mount", "MountResponse"]
+__all__ = ["Mount", "MountResponse", "answer_mounted"]
 
 
 class Mount:
@@ -64,7 +65,17 @@ class MountResponse(Response):
         self.mount.switch()
         if self.raw_headers:
             exchange = cast(Exchange, _WithFields(exchange, self.raw_headers))
-        await self.mount.application.__exchange__(exchange)
+        outer = current_request.get(None)
+        try:
+            await self.mount.application.__exchange__(exchange)
+        finally:
+            if outer is not None:
+                current_request.set(outer)
+
+
+async def answer_mounted(request: Request) -> Response:
+    """The handler of a mount."""
+    return MountResponse(request.params["mount"])
 
 
 class _WithFields:

@@ -141,7 +141,7 @@ def _within(seconds: float, call: Callable[[Request], Any], waits: bool) -> Call
 
 def _call(route: Route) -> Callable[[Request], Any]:
     purpose = f"for {' '.join(route.methods)} {route.pattern.text}"
-    return bind_handler(route.handler, route.pattern.converters, purpose)
+    return bind_handler(route.handler, route.converters, purpose)
 
 
 def _handling(route: Route) -> Step:

@@ -1,8 +1,8 @@
 """Router: where routes, hooks, middleware and error handlers are registered. App is a Router that runs.
 
-A router owns what is registered on it. `include` hangs it below another one under a prefix; what is
-registered later still arrives there. A route remembers its routers from the outermost to its own, and
-pipeline.py composes their hooks and middleware around its handler.
+A router owns what is registered on it. `include` hangs it below another one, at a Place: a prefix, and a
+name and a host if it has them. What is registered later still arrives there. A route remembers its routers
+from the outermost to its own, and pipeline.py composes their hooks and middleware around its handler.
 """
 
 from __future__ import annotations
@@ -10,27 +10,30 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Never, TypeVar, Unpack
 
 from .binding import Handler, bind_hook
+from .bridges import adapt
 from .errors import ConfigurationError, PatternError, SignatureError
-from .exchange import Intake
-from .functions import describe, is_async, is_generator
-from .routing import Pattern, compile_pattern
-from .settings import parse_duration, parse_size
+from .exchange import UNWANTED, Application, Intake
+from .functions import describe, is_async
+from .habits import missing_attribute, unknown_options
+from .mount import answer_mounted
+from .route_options import RouteOptions, check_options, intake_of, timeout_of, with_options
+from .routing import Converter, Pattern, compile_host, compile_pattern
 
-__all__ = ["Route", "Router"]
+__all__ = ["Area", "Place", "Route", "Router"]
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # a token (RFC 9110 section 9.1)
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """One handler at one pattern. `answer` is composed from `routers` when it is first needed."""
+    """One handler at one pattern, or one other application below it. `answer` is composed from `routers` when
+    it is first needed."""
 
     pattern: Pattern
     methods: tuple[str, ...]
@@ -39,41 +42,103 @@ class Route:
     intake: Intake
     routers: tuple[Router, ...]
     timeout: float | None = None
+    host: Pattern | None = None
+    places: tuple[Place, ...] = ()  # where its router was included, the outermost first
+    application: Application | None = None  # of a mount
     answer: Any = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return describe(self.handler)
 
+    @property
+    def converters(self) -> dict[str, Converter]:
+        """The parameters that a request brings: those of the host's name, then those of the path."""
+        return {**(self.host.converters if self.host else {}), **self.pattern.converters}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """The paths below a prefix belong to the innermost of `routers`, even those that have no route."""
+
+    prefix: str
+    host: Pattern | None
+    routers: tuple[Router, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a router was included: below `prefix` of `parent`."""
+
+    parent: Router
+    prefix: str
+    name: str
+    host: Pattern | None
+
+    def route(self, route: Route) -> Route:
+        """The same route, seen from the parent."""
+        try:
+            pattern = compile_pattern(self.prefix + route.pattern.text)
+        except PatternError as error:
+            raise PatternError(f"{error}; it is the path of {describe(route.handler)}") from None
+        name = f"{self.name}.{route.name}" if self.name and route.name else route.name
+        host, routers = _one_host(route.host, self.host), (self.parent, *route.routers)
+        places = (self, *route.places)
+        return replace(
+            route, pattern=pattern, name=name, host=host, routers=routers, places=places, answer=None
+        )
+
+    def area(self, area: Area) -> Area:
+        """The same area, seen from the parent."""
+        return Area(self.prefix + area.prefix, _one_host(area.host, self.host), (self.parent, *area.routers))
+
 
 class Router:
     """A group of routes with their own hooks, middleware and error handlers.
 
-    `prefix` goes before every path of the group: "" or "/api", without a slash at its end.
+    `prefix` goes before every path of the group: "" or "/api", without a slash at its end; it may hold
+    parameters. `name` goes before the names of its routes, for `url_for`: the route "index" of the router
+    "admin" is "admin.index". `host` has the group answer to requests for that host only, whatever the port;
+    parameters in it go to the handlers like those of the path.
+
+    A path below the prefix belongs to the router even where it has no route: its hooks, middleware and error
+    handlers see the 404 too.
+
+    >>> admin = Router("/admin", name="admin")
+    >>> @admin.get("/")
+    ... def index():
+    ...     return "secret"
+    >>> app = App()
+    >>> app.include(admin)
+    >>> app.url_for("admin.index")
+    '/admin/'
+    >>> TestClient(app).get("/admin/").text
+    'secret'
     """
 
-    def __init__(self, prefix: str = "") -> None:
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise ConfigurationError(f"the prefix {prefix!r} must begin with a slash and not end with one")
-        self.prefix = prefix
+    def __init__(self, prefix: str = "", *, name: str = "", host: str = "", **unknown: Never) -> None:
+        if unknown:
+            raise unknown_options(type(self).__name__, unknown, ("prefix", "name", "host"))
+        self.prefix = _checked_prefix(prefix)
+        self.name = name
+        self.host = compile_host(host) if host else None
         self.routes: list[Route] = []
+        self.areas: list[Area] = [Area(self.prefix, self.host, (self,))]
         self.before_hooks: list[Handler] = []
         self.after_hooks: list[Handler] = []
         self.middlewares: list[Handler] = []
         self.error_handlers: dict[int | type[BaseException], Handler] = {}
-        self._parents: list[tuple[Router, str]] = []
+        self._places: list[Place] = []
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute(self, name)
 
     # -- routes
 
+    @with_options
     def route(
-        self,
-        path: str,
-        methods: Iterable[str] = ("GET",),
-        *,
-        name: str | None = None,
-        stream: bool = False,
-        max_body: int | str | None = None,
-        timeout: float | str | None = None,
-        cancel_on_disconnect: bool = False,
+        self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
     ) -> Callable[[F], F]:
         """Answer `methods` at `path` with the decorated handler, which is returned as it is.
 
@@ -84,7 +149,15 @@ class Router:
         cancelled then, while the thread of a `def` cannot be stopped and goes on. `cancel_on_disconnect`:
         the handler is cancelled when its client goes away.
 
-        Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path.
+        Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path, and
+        ConfigurationError for an option that there is not.
+
+        >>> app = App()
+        >>> @app.route("/note/{id:int}", methods=["GET", "DELETE"], name="note", timeout="5s")
+        ... async def show_note(request, id):
+        ...     return f"{request.method} {id}"
+        >>> TestClient(app).delete("/note/7").text
+        'DELETE 7'
         """
         if not isinstance(path, str):
             raise ConfigurationError(
@@ -92,27 +165,30 @@ class Router:
             )
         if isinstance(methods, str):
             raise ConfigurationError(f"methods of {path!r} is a text; write methods=[{methods!r}]")
+        check_options(path, options)
 
         def register(handler: F) -> F:
-            size = _parsed(max_body, parse_size, "max_body", path, handler)
-            intake = Intake(stream=stream, max_body=size, cancel_on_disconnect=cancel_on_disconnect)
-            seconds = _parsed(timeout, parse_duration, "timeout", path, handler)
-            self.add_route(path, handler, methods, name=name, intake=intake, timeout=seconds)
+            self.add_route(path, handler, methods, **options)
             return handler
 
         return register
 
+    @with_options
     def add_route(
         self,
         path: str,
         handler: Handler,
         methods: Iterable[str] = ("GET",),
-        *,
-        name: str | None = None,
-        intake: Intake | None = None,
-        timeout: float | None = None,
+        **options: Unpack[RouteOptions],
     ) -> None:
-        """What `route` does, without the decorator."""
+        """What `route` does, without the decorator.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda: "hello")
+        >>> TestClient(app).get("/").text
+        'hello'
+        """
+        check_options(path, options)
         if not callable(handler):
             raise SignatureError(f"the handler of {path!r} is {handler!r}, which cannot be called")
         if not path.startswith("/") and (path or not self.prefix):
@@ -124,77 +200,190 @@ class Router:
         upper = tuple(method.upper() for method in methods)
         if not upper or not all(_METHOD.fullmatch(method) for method in upper):
             raise ConfigurationError(f"the methods of {path!r}, {describe(handler)}, are {list(upper)!r}")
-        _check_timeout(timeout, path, handler)
-        own_name = name or str(getattr(handler, "__name__", type(handler).__name__))
-        self._adopt(self.prefix + path, upper, handler, own_name, intake or Intake(), timeout, ())
-
-    def _adopt(
-        self,
-        path: str,
-        methods: tuple[str, ...],
-        handler: Handler,
-        name: str,
-        intake: Intake,
-        timeout: float | None,
-        inner: tuple[Router, ...],
-    ) -> None:
-        """Take a route of our own, or of a router included in us, and hand it on to our parents."""
+        intake, timeout = intake_of(options, path, handler), timeout_of(options, path, handler)
+        name = options.get("name") or str(getattr(handler, "__name__", type(handler).__name__))
         try:
-            pattern = compile_pattern(path)
+            pattern = compile_pattern(self.prefix + path)
         except PatternError as error:
             raise PatternError(f"{error}; it is the path of {describe(handler)}") from None
-        route = Route(pattern, methods, handler, name, intake, (self, *inner), timeout)
+        self._adopt(Route(pattern, upper, handler, name, intake, (self,), timeout, self.host))
+
+    def mount(self, prefix: str, app: Any) -> None:
+        """Give everything below `prefix` to another application: an App, or any ASGI or WSGI program.
+
+        "" is everything. A route that begins with the prefix itself goes before the mount, and the longest
+        prefix before the others; the hooks and middleware of this router are around it. The application's
+        startup and shutdown run with those of the App, once, even if it is mounted twice.
+
+        Raises ConfigurationError for a bad prefix and for something that is no application.
+
+        >>> def legacy(environ, start_response):
+        ...     start_response("200 OK", [("Content-Type", "text/plain")])
+        ...     return [environ["SCRIPT_NAME"].encode() + b" " + environ["PATH_INFO"].encode()]
+        >>> app = App()
+        >>> app.mount("/old", legacy)
+        >>> TestClient(app).get("/old/page").text
+        '/old /page'
+        """
+        if prefix == "/":
+            prefix = ""
+        pattern = compile_pattern(_checked_prefix(self.prefix + prefix, "mount"))
+        if not pattern.is_static:
+            raise ConfigurationError(f"the mount {pattern.text!r} must not have parameters")
+        application = adapt(app)
+        self._adopt(
+            Route(pattern, (), answer_mounted, "", UNWANTED, (self,), host=self.host, application=application)
+        )
+
+    def _adopt(self, route: Route) -> None:
+        """Take a route of our own, or of a router included in us, and hand it on to our parents."""
+        if both := set(route.pattern.converters) & set(route.host.converters if route.host else ()):
+            raise PatternError(
+                f"path and host of {route.pattern.text!r}, {route}, have both a parameter {both.pop()!r}"
+            )
         self._register(route)
         self.routes.append(route)
-        for parent, prefix in self._parents:
-            parent._adopt(prefix + path, methods, handler, name, intake, timeout, route.routers)
+        for place in self._places:
+            place.parent._adopt(place.route(route))
+
+    def _adopt_area(self, area: Area) -> None:
+        self.areas.append(area)
+        for place in self._places:
+            place.parent._adopt_area(place.area(area))
 
     def _register(self, route: Route) -> None:
         """Check a route before it is kept; App puts it into its table here."""
 
-    def get(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for GET (and HEAD)."""
+    @with_options
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for GET (and HEAD).
+
+        >>> app = App()
+        >>> @app.get("/hello/{name}")
+        ... def hello(name):
+        ...     return f"Hello {name}"
+        >>> TestClient(app).get("/hello/Ada").text
+        'Hello Ada'
+        """
         return self.route(path, ("GET",), **options)
 
-    def post(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for POST."""
+    @with_options
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for POST.
+
+        >>> app = App()
+        >>> @app.post("/")
+        ... def handle():
+        ...     return "by POST"
+        >>> TestClient(app).post("/").text
+        'by POST'
+        """
         return self.route(path, ("POST",), **options)
 
-    def put(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for PUT."""
+    @with_options
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for PUT.
+
+        >>> app = App()
+        >>> @app.put("/")
+        ... def handle():
+        ...     return "by PUT"
+        >>> TestClient(app).put("/").text
+        'by PUT'
+        """
         return self.route(path, ("PUT",), **options)
 
-    def patch(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for PATCH."""
+    @with_options
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for PATCH.
+
+        >>> app = App()
+        >>> @app.patch("/")
+        ... def handle():
+        ...     return "by PATCH"
+        >>> TestClient(app).patch("/").text
+        'by PATCH'
+        """
         return self.route(path, ("PATCH",), **options)
 
-    def delete(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for DELETE."""
+    @with_options
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for DELETE.
+
+        >>> app = App()
+        >>> @app.delete("/")
+        ... def handle():
+        ...     return "by DELETE"
+        >>> TestClient(app).delete("/").text
+        'by DELETE'
+        """
         return self.route(path, ("DELETE",), **options)
 
-    def head(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for HEAD, where the one that comes with GET will not do."""
+    @with_options
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for HEAD, where the one that comes with GET will not do.
+
+        >>> app = App()
+        >>> @app.head("/")
+        ... def size():
+        ...     return "", 200, {"x-size": "5"}
+        >>> TestClient(app).head("/").headers["x-size"]
+        '5'
+        """
         return self.route(path, ("HEAD",), **options)
 
-    def options(self, path: str, **options: Any) -> Callable[[F], F]:
-        """`route` for OPTIONS, where the one that comes by itself will not do."""
+    @with_options
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """`route` for OPTIONS, where the one that comes by itself will not do.
+
+        >>> app = App()
+        >>> @app.options("/")
+        ... def handle():
+        ...     return "by OPTIONS"
+        >>> TestClient(app).options("/").text
+        'by OPTIONS'
+        """
         return self.route(path, ("OPTIONS",), **options)
 
-    def include(self, router: Router, prefix: str = "") -> None:
-        """Take in the routes of `router`, now and later, below `prefix` and its own prefix."""
+    def include(
+        self, router: Router, prefix: str = "", *, name: str = "", host: str = "", **unknown: Never
+    ) -> None:
+        """Take in the routes of `router`, now and later, below `prefix` and its own prefix.
+
+        `name` stands in the place of the router's own, `host` is for a router that has none. One router may
+        be included several times, under other prefixes; `name` tells its routes apart then. Raises
+        ConfigurationError for what is no Router, and for a router that would be inside itself.
+
+        >>> notes = Router()
+        >>> @notes.get("/notes")
+        ... def index():
+        ...     return "notes"
+        >>> app = App()
+        >>> app.include(notes, "/v1", name="v1")
+        >>> app.include(notes, "/v2", name="v2")
+        >>> app.url_for("v2.index")
+        '/v2/notes'
+        """
+        if unknown:
+            raise unknown_options("include", unknown, ("prefix", "name", "host"))
         if not isinstance(router, Router):
             raise ConfigurationError(
                 f"include takes a Router, not {router!r}; mount takes other applications"
             )
         if router is self or any(parent is router for parent in self._ancestors()):
             raise ConfigurationError("a router cannot include itself")
-        whole = self.prefix + prefix
-        router._parents.append((self, whole))
-        for r in router.routes:
-            self._adopt(whole + r.pattern.text, r.methods, r.handler, r.name, r.intake, r.timeout, r.routers)
+        if hasattr(router, "__exchange__"):
+            raise ConfigurationError(f"include takes a Router, not an App; write mount({prefix!r}, app)")
+        for_host = _one_host(compile_host(host) if host else None, self.host)
+        place = Place(self, self.prefix + _checked_prefix(prefix), name or router.name, for_host)
+        router._places.append(place)
+        for area in router.areas:
+            self._adopt_area(place.area(area))
+        for route in router.routes:
+            self._adopt(place.route(route))
 
     def _ancestors(self) -> list[Router]:
-        return [a for parent, _ in self._parents for a in (parent, *parent._ancestors())]
+        return [a for place in self._places for a in (place.parent, *place.parent._ancestors())]
 
     # -- what happens around a handler
 
@@ -251,30 +440,22 @@ class Router:
         """Have the answers composed again: a hook or a middleware has come."""
         for route in self.routes:
             route.answer = None
-        for parent, _ in self._parents:
-            parent._changed()
+        for place in self._places:
+            place.parent._changed()
 
 
-def _parsed(value: Any, parse: Callable[[str], T], option: str, path: str, handler: Handler) -> T | None:
-    """An option of a route that may be written as in the settings: "1MiB", "5s"."""
-    try:
-        return parse(value) if isinstance(value, str) else cast("T | None", value)
-    except ValueError as error:
-        raise ConfigurationError(f"the {option} of {path!r}, {describe(handler)}: {error}") from None
+def _checked_prefix(prefix: str, what: str = "prefix") -> str:
+    if prefix and (not isinstance(prefix, str) or not prefix.startswith("/") or prefix.endswith("/")):
+        raise ConfigurationError(f"the {what} {prefix!r} must begin with a slash and not end with one")
+    return prefix
 
 
-def _check_timeout(timeout: float | None, path: str, handler: Handler) -> None:
-    if timeout is None:
-        return
-    if not isinstance(timeout, int | float) or not timeout > 0:
+def _one_host(inner: Pattern | None, outer: Pattern | None) -> Pattern | None:
+    if inner is not None and outer is not None and inner.text != outer.text:
         raise ConfigurationError(
-            f"the timeout of {path!r}, {describe(handler)}, is {timeout!r}; it is a number of seconds above 0"
+            f"a router for the host {inner.text!r} is included in one for {outer.text!r}"
         )
-    if is_generator(handler):
-        raise ConfigurationError(
-            f"{describe(handler)} at {path!r} is a generator, which has no timeout: its stream may last; "
-            "limit what it waits for"
-        )
+    return inner or outer
 
 
 def _shown(value: object) -> str:

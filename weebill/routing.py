@@ -27,7 +27,7 @@ from .exchange import ENCODED_SLASH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["CONVERTERS", "Converter", "Pattern", "RouteTable", "compile_pattern"]
+__all__ = ["CONVERTERS", "Converter", "Pattern", "RouteTable", "compile_host", "compile_pattern"]
 
 T = TypeVar("T")
 
@@ -78,6 +78,28 @@ CONVERTERS: dict[str, Converter] = {
         "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", UUID, lambda v: str(UUID(str(v)))
     ),
     "path": Converter(".*", str, lambda v: quote(str(v), safe="/!$&'()*+,;=:@")),
+}
+
+_LABEL = re.compile(r"[a-z0-9_-]+")  # what stands between two dots of a host's name
+
+
+def _labels(value: object) -> str:
+    text = str(value).lower()
+    if not all(_LABEL.fullmatch(label) for label in text.split(".")):
+        raise ValueError("is no part of a host's name")
+    return text
+
+
+def _label(value: object) -> str:
+    if "." in (text := _labels(value)):
+        raise ValueError("is more than one label of a host's name")
+    return text
+
+
+_OF_HOSTS: dict[str, Converter] = {
+    "str": Converter("[^./]+", str, _label),
+    "int": CONVERTERS["int"],
+    "path": Converter("[^/]+", str, _labels),
 }
 
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
@@ -134,9 +156,10 @@ class Pattern:
         return "".join(out)
 
 
-def compile_pattern(text: str, default: str = "str") -> Pattern:
-    """Compile `text`. `default` is the converter of a parameter that names none. Of several parameters
-    between two slashes each but the last ends at the first occurrence of the text behind it.
+def compile_pattern(text: str, default: str = "str", known: Mapping[str, Converter] = CONVERTERS) -> Pattern:
+    """Compile `text`. `default` is the converter of a parameter that names none, of those in `known`. Of
+    several parameters between two slashes each but the last ends at the first occurrence of the text behind
+    it.
 
     Raises PatternError with the fault: an unknown converter, a parameter twice, without a proper name or
     right behind another, a brace that is not closed.
@@ -160,21 +183,44 @@ def compile_pattern(text: str, default: str = "str") -> Pattern:
             raise PatternError(f"the pattern {text!r} needs some text between {names[-2]!r} and {name!r}")
         if name in converters:
             raise PatternError(f"the pattern {text!r} has the parameter {name!r} twice")
-        if kind not in CONVERTERS:
-            known = ", ".join(CONVERTERS)
-            raise PatternError(f"the pattern {text!r} has the unknown converter {kind!r}; there are {known}")
-        converters[name] = CONVERTERS[kind]
+        if kind not in known:
+            there_are = ", ".join(known)
+            raise PatternError(
+                f"the pattern {text!r} has the unknown converter {kind!r}; there are {there_are}"
+            )
+        converters[name] = known[kind]
         names.append(name)
-        regex.append(_group(CONVERTERS[kind].regex, pieces[position + 1], position + 2 < len(pieces)))
+        regex.append(_group(known[kind].regex, pieces[position + 1], position + 2 < len(pieces)))
     return Pattern(text, re.compile("".join(regex), re.DOTALL), converters, tuple(names))
+
+
+def compile_host(text: str) -> Pattern:
+    """Compile the pattern of a host's name: "api.example.com", "{tenant}.example.com". A parameter is what
+    stands between two dots, `{name:path}` one such part or several. Matches names in lower case.
+
+    Raises PatternError for what cannot be in a name; a port, for one, is not told apart.
+
+    >>> from weebill.routing import compile_host
+    >>> compile_host("{tenant}.Example.com").match("acme.example.com")
+    {'tenant': 'acme'}
+    """
+    pieces = _PARAMETER.split(text)
+    if bad := re.search(r"[^a-zA-Z0-9._-]", "".join(pieces[::2])):
+        hint = {"*": "a wildcard is a parameter: {name}", ":": "the port does not count"}.get(bad[0])
+        hint = hint or ("write the name as in DNS, xn--..." if not bad[0].isascii() else "a name has none")
+        raise PatternError(f"the host {text!r} has {bad[0]!r}; {hint}")
+    lower = "".join(
+        f"{{{piece}}}" if position % 2 else piece.lower() for position, piece in enumerate(pieces)
+    )
+    return compile_pattern(lower, known=_OF_HOSTS)
 
 
 def _group(regex: str, behind: str, has_more: bool) -> str:
     """The group of a parameter with the literal text `behind` it. One that could be followed by another in
     the same stretch of text ends at the first occurrence of that literal, for good: if each could give back
     what it took, a text could be made for which that takes for ever."""
-    stretch = {"[^/]+": "[^/]", ".*": "."}.get(regex)
-    if stretch is None or not has_more or (stretch == "[^/]" and "/" in behind):
+    stretch, ends = {"[^/]+": ("[^/]", "/"), ".*": (".", ""), "[^./]+": ("[^./]", "./")}.get(regex, ("", ""))
+    if not stretch or not has_more or any(end in behind for end in ends):
         return f"({regex})"
     return f"(?>((?:(?!{re.escape(behind)}){stretch}){regex[-1]}))"
 
@@ -240,12 +286,20 @@ class RouteTable(Generic[T]):
                 return route, params
         return self.match("GET", path) if method == "HEAD" else None
 
+    def at(self, path: str) -> list[tuple[dict[str, T], dict[str, Any]]]:
+        """All that is registered for this path, whatever the method: routes by method, and the values of
+        their parameters."""
+        found: list[tuple[dict[str, T], dict[str, Any]]] = []
+        if path in self._static:
+            found.append((self._static[path], {}))
+        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
+            if (params := pattern.match(path)) is not None:
+                found.append((by_method, {name: _with_slashes(value) for name, value in params.items()}))
+        return found
+
     def allowed(self, path: str) -> set[str]:
         """The methods that this path takes, for Allow; empty where it has no route at all."""
-        methods = set(self._static.get(path, ()))
-        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
-            if pattern.match(path) is not None:
-                methods.update(by_method)
+        methods = {method for by_method, _ in self.at(path) for method in by_method}
         if "GET" in methods:
             methods.add("HEAD")
         return methods

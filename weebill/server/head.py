@@ -7,12 +7,11 @@ parsers, and by digits and tokens only. Every fault is a ProtocolError.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..errors import FieldsTooLarge, ProtocolError, TargetTooLong
-from ..headers import Fields
+from ..headers import Fields, split_host
 from ..settings import Settings
 from .state import Parser
 
@@ -49,10 +48,6 @@ _new = tuple.__new__  # PERF: a named tuple without its own constructor, three t
 _MAX_SPELLINGS = 2000
 _MAX_LENGTH = 64  # bytes of a name that is remembered
 
-# RFC 3986 section 3.2.2 without user information; a comma is a list's, and never a host's.
-_HOST = re.compile(
-    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})(?::0*([0-9]{0,5}))?"
-)
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _good_hosts: set[bytes] = set()
@@ -162,20 +157,11 @@ def _check_hosts(host: bytes | None, more: list[bytes] | None, http_version: str
 def _check_host(host: bytes) -> None:
     if host in _good_hosts:
         return
-    found = _HOST.fullmatch(host)
-    if found is None or int(found[2] or 0) > 65535 or not (found[1] is None or _is_ipv6(found[1])):
+    if split_host(host) is None:
         raise ProtocolError(400, "Host is malformed.")
     if len(_good_hosts) >= _MAX_SPELLINGS:
         _good_hosts.clear()
     _good_hosts.add(host)
-
-
-def _is_ipv6(address: bytes) -> bool:
-    try:
-        socket.inet_pton(socket.AF_INET6, address.decode("ascii"))
-    except OSError:
-        return False
-    return True
 
 
 def _persists(connection: list[bytes] | None, http_version: str) -> bool:

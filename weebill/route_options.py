@@ -1,0 +1,86 @@
+"""The options of a route, said once: for the type checker, for help() and for who misspells them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, TypeVar, cast, get_type_hints
+
+from .binding import Handler
+from .errors import ConfigurationError
+from .exchange import Intake
+from .functions import describe, is_generator
+from .habits import unknown_options
+from .settings import parse_duration, parse_size
+
+__all__ = ["RouteOptions", "check_options", "intake_of", "timeout_of", "with_options"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RouteOptions(TypedDict, total=False):
+    """The options of a route, see `Router.route`."""
+
+    name: str | None
+    stream: bool
+    max_body: int | str | None
+    timeout: float | str | None
+    cancel_on_disconnect: bool
+
+
+def with_options(function: F) -> F:
+    """Have help() show the options one by one: they are said once, in RouteOptions."""
+    signature, options = inspect.signature(function), []
+    for name, kind in get_type_hints(RouteOptions).items():
+        default = False if kind is bool else None
+        options.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        )
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return function
+
+
+def check_options(path: str, options: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for an option that there is not."""
+    if unknown := [name for name in options if name not in RouteOptions.__annotations__]:
+        raise unknown_options(f"the route {path!r}", unknown, RouteOptions.__annotations__)
+
+
+def intake_of(options: RouteOptions, path: str, handler: Handler) -> Intake:
+    """How the content is to be taken in, by these options."""
+    return Intake(
+        stream=options.get("stream", False),
+        max_body=_parsed(options.get("max_body"), parse_size, "max_body", path, handler),
+        cancel_on_disconnect=options.get("cancel_on_disconnect", False),
+    )
+
+
+def timeout_of(options: RouteOptions, path: str, handler: Handler) -> float | None:
+    """The seconds that the handler may take. Raises ConfigurationError where that makes no sense."""
+    timeout = _parsed(options.get("timeout"), parse_duration, "timeout", path, handler)
+    _check_timeout(timeout, path, handler)
+    return timeout
+
+
+def _parsed(value: Any, parse: Callable[[str], T], option: str, path: str, handler: Handler) -> T | None:
+    """An option of a route that may be written as in the settings: "1MiB", "5s"."""
+    try:
+        return parse(value) if isinstance(value, str) else cast("T | None", value)
+    except ValueError as error:
+        raise ConfigurationError(f"the {option} of {path!r}, {describe(handler)}: {error}") from None
+
+
+def _check_timeout(timeout: float | None, path: str, handler: Handler) -> None:
+    if timeout is None:
+        return
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ConfigurationError(
+            f"the timeout of {path!r}, {describe(handler)}, is {timeout!r}; it is a number of seconds above 0"
+        )
+    if is_generator(handler):
+        raise ConfigurationError(
+            f"{describe(handler)} at {path!r} is a generator, which has no timeout: its stream may last; "
+            "limit what it waits for"
+        )
