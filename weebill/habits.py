@@ -12,6 +12,7 @@ _OPTIONS = {
     "blueprint": "router",
     "dependencies": "a before_request hook",
     "endpoint": "name=...",
+    "host": "Router(host=...)",
     "host_matching": "Router(host=...)",
     "import_name": "name",
     "method": "methods=[...]",

@@ -69,6 +69,7 @@ class MountResponse(Response):
         try:
             await self.mount.application.__exchange__(exchange)
         finally:
+            self.mount.switch()  # what the outer app does afterwards sees its own request
             if outer is not None:
                 current_request.set(outer)
 

@@ -151,6 +151,19 @@ class Request:
         query = f"?{exchange.query_string}" if exchange.query_string else ""
         return f"{self.scheme}://{self.host}{path}{query}"
 
+    def url_for(self, name: str, /, **params: object) -> str:
+        """The full URL of a route, as `App.url_for` gives with `_external=True`.
+
+        >>> app = App()
+        >>> @app.get("/user/{name}")
+        ... def user(request, name):
+        ...     return request.url_for("user", name="grace")
+        >>> TestClient(app).get("/user/ada").text
+        'http://testserver/user/grace'
+        """
+        url: str = self.app.url_for(name, _external=True, **params)
+        return url
+
     @property
     def state(self) -> SimpleNamespace:
         """A place for what middleware and hooks hand on to the handler."""

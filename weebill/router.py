@@ -200,6 +200,10 @@ class Router:
         upper = tuple(method.upper() for method in methods)
         if not upper or not all(_METHOD.fullmatch(method) for method in upper):
             raise ConfigurationError(f"the methods of {path!r}, {describe(handler)}, are {list(upper)!r}")
+        if never := {"CONNECT", "TRACE"} & set(upper):
+            raise ConfigurationError(
+                f"{never.pop()} at {path!r}, {describe(handler)}, is served nowhere here"
+            )
         intake, timeout = intake_of(options, path, handler), timeout_of(options, path, handler)
         name = options.get("name") or str(getattr(handler, "__name__", type(handler).__name__))
         try:
@@ -265,7 +269,7 @@ class Router:
         >>> TestClient(app).get("/hello/Ada").text
         'Hello Ada'
         """
-        return self.route(path, ("GET",), **options)
+        return self._route_for("GET", path, options)
 
     @with_options
     def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -278,7 +282,7 @@ class Router:
         >>> TestClient(app).post("/").text
         'by POST'
         """
-        return self.route(path, ("POST",), **options)
+        return self._route_for("POST", path, options)
 
     @with_options
     def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -291,7 +295,7 @@ class Router:
         >>> TestClient(app).put("/").text
         'by PUT'
         """
-        return self.route(path, ("PUT",), **options)
+        return self._route_for("PUT", path, options)
 
     @with_options
     def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -304,7 +308,7 @@ class Router:
         >>> TestClient(app).patch("/").text
         'by PATCH'
         """
-        return self.route(path, ("PATCH",), **options)
+        return self._route_for("PATCH", path, options)
 
     @with_options
     def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -317,7 +321,7 @@ class Router:
         >>> TestClient(app).delete("/").text
         'by DELETE'
         """
-        return self.route(path, ("DELETE",), **options)
+        return self._route_for("DELETE", path, options)
 
     @with_options
     def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -330,7 +334,7 @@ class Router:
         >>> TestClient(app).head("/").headers["x-size"]
         '5'
         """
-        return self.route(path, ("HEAD",), **options)
+        return self._route_for("HEAD", path, options)
 
     @with_options
     def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
@@ -343,7 +347,11 @@ class Router:
         >>> TestClient(app).options("/").text
         'by OPTIONS'
         """
-        return self.route(path, ("OPTIONS",), **options)
+        return self._route_for("OPTIONS", path, options)
+
+    def _route_for(self, method: str, path: str, options: RouteOptions) -> Callable[[F], F]:
+        check_options(path, options)  # methods= would be one of them
+        return self.route(path, (method,), **options)
 
     def include(
         self, router: Router, prefix: str = "", *, name: str = "", host: str = "", **unknown: Never
@@ -373,14 +381,16 @@ class Router:
         if router is self or any(parent is router for parent in self._ancestors()):
             raise ConfigurationError("a router cannot include itself")
         if hasattr(router, "__exchange__"):
-            raise ConfigurationError(f"include takes a Router, not an App; write mount({prefix!r}, app)")
+            raise ConfigurationError(
+                f"include takes a Router, not an App; write mount({prefix or '/prefix'!r}, app)"
+            )
         for_host = _one_host(compile_host(host) if host else None, self.host)
         place = Place(self, self.prefix + _checked_prefix(prefix), name or router.name, for_host)
         router._places.append(place)
-        for area in router.areas:
-            self._adopt_area(place.area(area))
         for route in router.routes:
             self._adopt(place.route(route))
+        for area in router.areas:
+            self._adopt_area(place.area(area))
 
     def _ancestors(self) -> list[Router]:
         return [a for place in self._places for a in (place.parent, *place.parent._ancestors())]
