@@ -399,7 +399,15 @@ class Router:
 
     def before_request(self, hook: F) -> F:
         """Call `hook` before each handler of this router. It may take `request`; a value that it returns is
-        the answer, and the handler is not called."""
+        the answer, and the handler is not called.
+
+        >>> app = App()
+        >>> @app.before_request
+        ... def guard(request):
+        ...     return None if "key" in request.query else ("no key", 403)
+        >>> TestClient(app).get("/").text
+        'no key'
+        """
         bind_hook(hook, "", "as a before_request hook")
         self.before_hooks.append(hook)
         self._changed()
@@ -407,7 +415,15 @@ class Router:
 
     def after_request(self, hook: F) -> F:
         """Call `hook` with each answer of this router, errors too. It takes `response`, and `request` if it
-        likes; it changes the response or returns another."""
+        likes; it changes the response or returns another.
+
+        >>> app = App()
+        >>> @app.after_request
+        ... def sign(response):
+        ...     response.headers["x-bird"] = "weebill"
+        >>> TestClient(app).get("/").headers["x-bird"]
+        'weebill'
+        """
         bind_hook(hook, "response", "as an after_request hook")
         self.after_hooks.append(hook)
         self._changed()
@@ -431,6 +447,13 @@ class Router:
 
         It takes the exception, and `request` if it likes; what it returns is made a Response, with the
         status of the error unless it names another. Raises ConfigurationError for anything else.
+
+        >>> app = App()
+        >>> @app.errorhandler(404)
+        ... def lost(error, request):
+        ...     return f"Nothing at {request.path}"
+        >>> TestClient(app).get("/moon").text
+        'Nothing at /moon'
         """
         is_status = isinstance(case, int) and 400 <= case <= 599
         if not is_status and not (isinstance(case, type) and issubclass(case, Exception)):
