@@ -63,12 +63,6 @@ NO_EXAMPLE_YET = {
     "responses.StreamingResponse",
     "responses.redirect",
     "static.StaticFiles",
-    "templates.Templates",
-    "templates.render_template",
-    "testing.Cookies",
-    "testing.LiveServer",
-    "testing.Result",
-    "testing.TestClient",
 }
 
 # Languages of blocks that are not run. Python has one spelling, so that none is passed over.

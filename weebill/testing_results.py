@@ -80,7 +80,12 @@ class Result(_Answer):
 
 @dataclass(slots=True)
 class ReceivedEvent:
-    """One server-sent event, as a browser hands it to a script. `retry` is in milliseconds."""
+    """One server-sent event, as a browser hands it to a script. `retry` is in milliseconds.
+
+    >>> from weebill.testing import ReceivedEvent
+    >>> ReceivedEvent("seen", id="7").event
+    'message'
+    """
 
     data: str
     event: str = "message"
