@@ -296,8 +296,8 @@ def test_a_file_is_sent_with_type_length_and_date(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "media_type"),
-    [("a.png", "image/png"), ("a.tar.gz", "application/octet-stream"), ("x", "application/octet-stream"),
-     ("a.json", "application/json; charset=utf-8"), ("a.css", "text/css; charset=utf-8")],
+    [("a.png", "image/png"), ("a.tar.gz", "application/gzip"), ("x", "application/octet-stream"),
+     ("a.json", "application/json"), ("a.css", "text/css; charset=utf-8")],
 )  # fmt: skip
 def test_the_type_of_a_file_is_guessed_from_its_name(tmp_path: Path, name: str, media_type: str) -> None:
     (tmp_path / name).touch()

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .errors import HTTPException
+from .files import FileResponse
 from .requests import Request
 from .responses import (
-    FileResponse,
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,

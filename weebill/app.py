@@ -153,13 +153,28 @@ class App(Router):
         self._own = {}
         self._options = self._own_route(_answer_options, (self,))
 
-    def static(self, prefix: str, folder: str | Path) -> None:
+    def static(self, prefix: str, folder: str | Path, *, name: str = "static", **options: Any) -> None:
         """Serve the files of `folder`, seen from the App's own, below `prefix`.
 
-        Raises ConfigurationError for a folder that is not there.
+        `url_for("static", file="app.css")` is the path of a file; of several folders under one name it means
+        the first, so give the others a `name` of their own. `options` are those of StaticFiles: `index`,
+        `listing`, `max_age`, `immutable` and `precompressed`. Register a folder at "/" behind all routes
+        with parameters, which would be taken for files otherwise.
+
+        Raises ConfigurationError for a folder that is not there and for an unknown option.
+
+        >>> from pathlib import Path
+        >>> Path("pictures").mkdir()
+        >>> app = App(__name__)
+        >>> app.static("/pictures", Path("pictures").resolve(), name="pictures", max_age="1h")
+        >>> app.url_for("pictures", file="a bird.png")
+        '/pictures/a%20bird.png'
         """
-        handler = StaticFiles(self.root / folder)
-        self.add_route(prefix.rstrip("/") + "/{file:path}", handler, name="static")
+        try:
+            handler = StaticFiles(self.root / folder, **options)
+        except TypeError as error:
+            raise ConfigurationError(f"app.static({prefix!r}): {error}") from None
+        self.add_route(prefix.rstrip("/") + "/{file:path}", handler, name=name)
 
     def on_startup(self, function: F) -> F:
         """Call `function` before the first request."""

@@ -21,11 +21,21 @@ from urllib.parse import unquote_to_bytes
 
 from .body import NO_BODY, Body
 from .errors import HTTPException
+from .threads import run_file_io
 
 if TYPE_CHECKING:
     from .headers import Fields
 
-__all__ = ["BUFFERED", "ENCODED_SLASH", "UNWANTED", "Application", "Exchange", "Intake", "decode_path"]
+__all__ = [
+    "BUFFERED",
+    "ENCODED_SLASH",
+    "UNWANTED",
+    "Application",
+    "Exchange",
+    "Intake",
+    "ReadableFile",
+    "decode_path",
+]
 
 # Stands for "%2F" in a decoded path, so that an encoded slash never splits a segment. It is the
 # surrogateescape of the byte 0x2F, which no decoding of UTF-8 can produce.
@@ -65,6 +75,19 @@ class Application(Protocol):
 
     async def __exchange__(self, exchange: Exchange) -> None:
         """Answer. Raises nothing but CancelledError; an answer left unfinished ends the connection."""
+
+
+class ReadableFile(Protocol):
+    """An open regular file that no close() takes away from a thread that is reading it."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset` on, b"" beyond the end. Blocks."""
+
+
+FILE_PIECE = 1 << 18  # bytes of a file that are read at a time
 
 
 class Exchange:
@@ -172,6 +195,17 @@ class Exchange:
         """Send one piece; returns when the peer keeps up. Raises ClientDisconnected when it has gone,
         ResponseError when more comes than Content-Length announced."""
         raise NotImplementedError
+
+    async def send_file(self, file: ReadableFile, offset: int, count: int) -> None:
+        """Send `count` bytes of a file from `offset` on, as `write` would, read off the loop. Raises as it;
+        OSError if the file cannot be read or has become shorter."""
+        while count:
+            piece = await run_file_io(file.read_at, offset, min(count, FILE_PIECE))
+            if not piece:
+                raise OSError(f"a file has become shorter while it was sent, by {count} bytes")
+            await self.write(piece)
+            offset += len(piece)
+            count -= len(piece)
 
     async def finish(self) -> None:
         """End the answer begun with `start`. Fewer bytes than announced end the connection."""

@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import mimetypes
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from contextvars import copy_context
-from pathlib import Path
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from urllib.parse import quote
 
 import msgspec
 
+from .conditional import not_modified_fields, precondition
 from .errors import ClientDisconnected, HTTPException, ReturnValueError
 from .functions import describe
-from .headers import Fields, MutableHeaders, http_date
-from .threads import run_file_io, run_in_thread
+from .headers import Fields, MutableHeaders, parse_http_date
+from .threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .exchange import Exchange
+    from .requests import Request
 
 __all__ = [
-    "FileResponse",
     "HTMLResponse",
     "JSONResponse",
     "PlainTextResponse",
@@ -91,6 +90,40 @@ class Response:
         headers = MutableHeaders.__new__(MutableHeaders)
         headers.raw, headers._index = self.raw_headers, None
         return headers
+
+    def make_conditional(self, request: Request) -> Response:
+        """Spare a client what it has already: the answer to a GET or HEAD, itself or a 304 without content,
+        as the request's conditions say (RFC 9110 section 13). Raises HTTPException 412 for one that is false.
+
+        An ETag that is not set yet is made of the content; a stream has none but what its author sets, and
+        FileResponse does all of this by itself. Answers with another status than 200 stay as they are.
+
+        >>> app = App(__name__)
+        >>> @app.get("/birds")
+        ... async def birds(request: Request) -> Response:
+        ...     return JSONResponse(["weebill"]).make_conditional(request)
+        >>> client = TestClient(app)
+        >>> etag = client.get("/birds").headers["etag"]
+        >>> client.get("/birds", headers={"if-none-match": etag}).status_code
+        304
+        """
+        if request.method not in ("GET", "HEAD") or self.status_code != 200:
+            return self
+        headers = self.headers
+        if "etag" not in headers:
+            if type(self).send is not Response.send:
+                return self
+            headers["etag"] = f'"{sha256(self.content).hexdigest()[:32]}"'
+        date = headers.get("last-modified")
+        last_modified = None if date is None else parse_http_date(date)
+        verdict = precondition(request.method, request.headers, headers["etag"], last_modified)
+        if verdict == 412:
+            raise HTTPException(412)
+        if verdict is None:
+            return self
+        answer = Response(b"", 304)
+        answer.raw_headers = not_modified_fields(self.raw_headers)
+        return answer
 
     def send(self, exchange: Exchange) -> Awaitable[None]:
         """Hand the answer to the wire; to be awaited."""
@@ -277,59 +310,6 @@ def _close_quietly(pieces: Generator[Any, None, None]) -> None:
         pieces.close()
     except Exception:
         logger.exception("a stream failed while it was closed, for its client has gone")
-
-
-class FileResponse(Response):
-    """The content of a file, read off the loop as the client takes it.
-
-    `filename` offers it for download under that name (RFC 6266). The file is opened by `send`.
-    """
-
-    PIECE = 1 << 18  # bytes read and written at a time
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
-        media_type: str | None = None,
-        filename: str | None = None,
-    ) -> None:
-        self.path = Path(path)
-        kind, coding = mimetypes.guess_type(self.path.name)
-        kind = "application/octet-stream" if kind is None or coding else kind
-        super().__init__(b"", status_code, headers, media_type or _with_charset(kind))
-        if filename is not None:
-            self.headers["content-disposition"] = _attachment(filename)
-
-    async def send(self, exchange: Exchange) -> None:
-        """Send the file, whole or, to HEAD, its head."""
-        try:
-            file = await run_file_io(open, self.path, "rb")
-        except OSError:
-            raise HTTPException(404) from None
-        try:
-            status = os.fstat(file.fileno())
-            self.headers["content-length"] = str(status.st_size)
-            self.headers["last-modified"] = http_date(status.st_mtime)
-            await exchange.start(self.status_code, self.raw_headers)
-            left = 0 if exchange.method == "HEAD" else status.st_size
-            while left and (piece := await run_file_io(file.read, min(left, self.PIECE))):
-                left -= len(piece)
-                await exchange.write(piece)
-        finally:
-            file.close()
-        await exchange.finish()
-
-
-def _with_charset(kind: str) -> str:
-    text = kind.startswith("text/") or kind in ("application/javascript", "application/json")
-    return f"{kind}; charset=utf-8" if text else kind
-
-
-def _attachment(filename: str) -> str:
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\/%' else "_" for c in filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Response:
