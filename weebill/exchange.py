@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUFFERED",
     "ENCODED_SLASH",
+    "FILE_PIECE",
     "UNWANTED",
     "Application",
     "Exchange",

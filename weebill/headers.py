@@ -226,10 +226,13 @@ def http_date(timestamp: float) -> str:
 
 def parse_http_date(value: str) -> float | None:
     """Seconds since the epoch of a date in any of its three forms, None if it is none of them."""
+    from datetime import UTC
     from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
 
     try:
-        return parsedate_to_datetime(value).timestamp()
+        date = parsedate_to_datetime(value)
+        # The form of asctime names no zone; all three are in GMT, wherever we are.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -13,14 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..errors import ClientDisconnected, ResponseError
-from ..exchange import BUFFERED, Exchange
+from ..exchange import BUFFERED, FILE_PIECE, Exchange, ReadableFile
 from ..headers import Fields
 from .content import Content, Use
 from .head import Head
 from .output import Output
+from .send_file import can_send_file, send_file
 from .state import State
 from .wire import (
     CONTINUE,
@@ -213,6 +214,28 @@ class HTTP1Exchange(Exchange):
         elif output.written - self._yielded > AT_ONCE:
             self._yielded = output.written
             await asyncio.sleep(0)
+
+    async def send_file(self, file: ReadableFile, offset: int, count: int) -> None:
+        output = self._output
+        if self._is_for_kernel(count):
+            await asyncio.sleep(0)  # uvloop writes at the end of a turn: the head is not to be overtaken
+        if self._is_for_kernel(count) and can_send_file(output.transport):
+            before = output.written
+            try:
+                await send_file(output, file, offset, count)
+            finally:
+                sent = output.written - before
+                self._left = cast(int, self._left) - sent
+                self.sent += sent
+                self._yielded = output.written
+            offset, count = offset + sent, count - sent
+        await super().send_file(file, offset, count)
+
+    def _is_for_kernel(self, count: int) -> bool:
+        """Whether so many bytes of a file belong here as they are, and are worth a detour."""
+        if count <= FILE_PIECE or self.phase is not Phase.STARTED or self._bare or self._output.is_gone():
+            return False
+        return self._left is not None and count <= self._left
 
     async def finish(self) -> None:
         output = self._output

@@ -22,6 +22,7 @@ class Output:
         "_progress",
         "_spoke",
         "_taken",
+        "blocked",
         "lost",
         "paused",
         "transport",
@@ -34,8 +35,9 @@ class Output:
     def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         self._loop = loop
         self.lost = False  # the client has gone
+        self.blocked = False  # the kernel has no room for what does not pass the transport
         self.paused = False  # much of what was written waits for it
-        self.written = 0  # bytes given to the transport
+        self.written = 0  # bytes given to the transport, or past it to the kernel
         self._taken = 0  # bytes of them that it had taken at the last look
         self._progress = now  # when it last took some, or there was nothing to take
         self._spoke = now  # when there was last something for it to take
@@ -68,10 +70,11 @@ class Output:
     def look(self, now: float) -> float:
         """How long the client has let everything lie, in seconds."""
         unsent = self.transport.get_write_buffer_size()
+        waits = unsent > 0 or self.blocked
         taken = self.written - unsent
-        if not unsent or taken > self._taken:
+        if not waits or taken > self._taken:
             self._progress = now
-        if unsent or taken > self._taken:
+        if waits or taken > self._taken:
             self._spoke = now
         self._taken = taken
         return now - self._progress
