@@ -26,6 +26,7 @@ from weebill.body import Body
 from weebill.bridges import adapt
 from weebill.chunks import ChunkedReader
 from weebill.compression import accepts_gzip
+from weebill.conditional import has_entity_tag, parse_range, precondition
 from weebill.dialects.my_flask import render_template
 from weebill.error_pages import error_response
 from weebill.errors import EventNotFound, HTTPException, ProtocolError
@@ -206,6 +207,22 @@ def test_an_event_is_matched_in_linear_time(pattern: str) -> None:
 
     for unit in PATTERNS[pattern]:
         compare(on(listener.match_route, unit, "GET:/a/"), LONGEST)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["0-0,", "0-,", "-1,", ",", "9", "0", "-", " ,", "1-1, 5-5,", "5-4,", "0-99999999999999999,", "x"],
+)
+def test_a_range_is_read_in_linear_time(unit: str) -> None:
+    compare(on(lambda value: parse_range(value, 1000), unit, "bytes="), LONGEST)
+
+
+@pytest.mark.parametrize("unit", ['"a",', 'W/"a",', '"', 'W/"', '"a', "W/", ",", "*", " ", '"a" '])
+def test_a_list_of_entity_tags_is_read_in_linear_time(unit: str) -> None:
+    for weak in (True, False):
+        compare(on(lambda value: has_entity_tag(value, '"b"', weak), unit), LONGEST)  # noqa: B023
+    for name in ("if-modified-since", "if-unmodified-since"):
+        compare(on(lambda value: precondition("GET", {name: value}, '"b"', 1.0), unit), LONGEST)  # noqa: B023
 
 
 @pytest.mark.parametrize("unit", ["a/", "/", "sub/", "a", "sub//", "é/", "%2e", "../"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_calls import MOST, PLAIN, calls
 
 from weebill import App, FileResponse, TestClient
 from weebill.errors import ConfigurationError
@@ -48,7 +49,14 @@ def test_several_folders_have_names_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"colour": 1}, "colour"), ({"max_age": "soon"}, "soon"), ({"immutable": "("}, "static folder")],
+    [
+        ({"colour": 1}, "colour"),
+        ({"max_age": "soon"}, "soon"),
+        ({"max_age": -1}, "max_age is -1"),
+        ({"max_age": [1]}, "max_age is"),
+        ({"immutable": "("}, "static folder"),
+        ({"immutable": True}, "immutable is True"),
+    ],
 )
 def test_a_mistake_in_an_option_is_told_at_registration(
     tmp_path: Path, options: dict[str, Any], words: str
@@ -347,6 +355,33 @@ def test_within_a_moment_nobody_looks_at_the_file_system(
     assert client.get("/s/x.txt").status_code == 404
     files.fresh = 1e9
     assert client.get("/s/x.txt").status_code == 404
+
+
+def test_a_hit_is_one_write_without_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(monkeypatch)
+    write(tmp_path / "x.txt", "one")
+    app = App(__name__)
+    app.static("/s", tmp_path)
+    app.routes[0].handler.fresh = 1e9  # type: ignore[attr-defined]
+    assert TestClient(app).get("/s/x.txt").text == "one"
+    found, answer = calls(app, PLAIN % b"/s/x.txt", "httptools")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\none")
+    print("\n".join(f"{n:4} {call}" for n, call in enumerate(found, 1)))
+    assert not [call for call in found if "threads.py" in call]
+    assert len(found) <= MOST + 10, "\n".join(found)
+
+
+def test_an_encoded_slash_finds_nothing_in_the_cache_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(monkeypatch)
+    write(tmp_path / "sub" / "x.txt", "one")
+    client, files = client_and_files(tmp_path)
+    files.fresh = 1e9
+    assert client.get("/s/sub/x.txt").text == "one"
+    assert list(files._cache) == ["sub/x.txt"]
+    assert client.get("/s/sub%2Fx.txt").status_code == 404
 
 
 def test_a_neighbour_that_comes_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,15 +140,25 @@ class StaticFiles:
             self._immutable = re.compile(immutable) if isinstance(immutable, str) else immutable
         except (ValueError, re.error) as error:
             raise ConfigurationError(f"the static folder {self.folder}: {error}") from None
+        self._check_options()
         self._codings = _CODINGS if precompressed else {}
         self._cache: dict[str, Found] = {}  # the one looked at longest ago first
         self._cached = 0  # bytes
+
+    def _check_options(self) -> None:
+        age, pattern, here = self._max_age, self._immutable, f"the static folder {self.folder}"
+        if age is not None and (not isinstance(age, int | float) or not 0 <= age < 1 << 31):
+            raise ConfigurationError(f"{here}: max_age is {age!r}; it is a number of seconds, or like '1h'")
+        if pattern is not None and not isinstance(pattern, re.Pattern):
+            raise ConfigurationError(f"{here}: immutable is {pattern!r}; it is a regular expression or None")
 
     def __repr__(self) -> str:
         return f"the files of {self.folder}"
 
     async def __call__(self, request: Request) -> Response:
         """The answer for a request. Raises HTTPException 404."""
+        if ENCODED_SLASH in request.exchange.path:  # it names one segment, and no file is called so
+            raise HTTPException(404)
         relative: str = request.params["file"]
         found = self._cache.get(relative)
         now = time.monotonic()
@@ -215,8 +225,6 @@ class StaticFiles:
 
     def _look_up(self, relative: str, request: Request, known: Found | None) -> Found | Response:
         looked = time.monotonic()
-        if ENCODED_SLASH in request.exchange.path:  # it names one segment, and no file is called so
-            raise HTTPException(404)
         path = self._inside(relative)
         if path is None:
             raise HTTPException(404)
