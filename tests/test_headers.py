@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from weebill.headers import (
@@ -197,3 +199,15 @@ def test_the_best_offer_is_the_one_that_the_client_likes_most(field: str, best: 
 def test_there_is_no_best_of_nothing() -> None:
     assert best_match("", []) is None
     assert best_match("*/*", []) is None
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's zone is not ours to set")
+def test_a_date_is_in_gmt_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        for date in ("Thu Jan  1 00:16:40 1970", "Thursday, 01-Jan-70 00:16:40 GMT", http_date(1000)):
+            assert parse_http_date(date) == 1000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
