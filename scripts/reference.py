@@ -76,10 +76,14 @@ PAGES = (
     Page("requests", "Requests", {"requests": "* -current_request", "afterwards": "*"}),
     Page("parameters", "Arguments of handlers", {"parameters": "*"}),
     Page("forms", "Forms and uploads", {"forms": "*"}),
-    Page("responses", "Responses", {"responses": "* -to_response", "files": "*", "event_stream": "*"}),
+    Page(
+        "responses",
+        "Responses",
+        {"responses": "* -to_response", "files": "FileResponse guess_media_type", "event_stream": "*"},
+    ),
     Page("errors", "Errors", {"errors": "*"}),
     Page("templates", "Templates", {"templates": "*"}),
-    Page("static", "Static files", {"static": "*"}),
+    Page("static", "Static files", {"static": "*", "conditional": "check_preconditions"}),
     Page("sessions", "Sessions", {"sessions": "*"}),
     Page(
         "middleware",

@@ -54,15 +54,12 @@ NO_EXAMPLE_YET = {
     "headers.MultiDict",
     "headers.MutableHeaders",
     "requests.Address",
-    "responses.FileResponse",
     "responses.HTMLResponse",
     "responses.JSONResponse",
     "responses.PlainTextResponse",
     "responses.RedirectResponse",
-    "responses.Response",
     "responses.StreamingResponse",
     "responses.redirect",
-    "static.StaticFiles",
 }
 
 # Languages of blocks that are not run. Python has one spelling, so that none is passed over.

@@ -40,9 +40,11 @@ def test_several_folders_have_names_of_their_own(tmp_path: Path) -> None:
     app = App(__name__)
     app.static("/a", tmp_path / "a")
     app.static("/b", tmp_path / "b", name="uploads")
-    app.static("/c", tmp_path / "b")
     client = TestClient(app)
     assert app.url_for("static", file="x.txt") == "/a/x.txt"
+    app.static("/c", tmp_path / "b")
+    with pytest.raises(ConfigurationError, match=r"may mean /a/.* or /c/"):
+        app.url_for("static", file="x.txt")
     assert app.url_for("uploads", file="x y.txt") == "/b/x%20y.txt"
     assert [client.get(f"/{p}/x.txt").text for p in "abc"] == ["a", "b", "b"]
 

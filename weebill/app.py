@@ -54,17 +54,10 @@ class App(Router):
     `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
     counts. `templates` is the folder of its templates, seen from there, or a list of them. `debug` shows
     tracebacks to the client. `secret_key` signs sessions and tokens; of several the first signs, and the
-    others are still accepted. `base_url` is what full URLs begin with, "https://example.com"; without it they have the Host
-    that the client named. `redirect_slashes` answers a path whose other spelling, with or without a slash at
-    its end, has a route, with 308. `lifespan` is an async context manager around the App's life, called with
-    the App.
-
-    >>> app = App()
-    >>> @app.get("/")
-    ... async def hello():
-    ...     return {"hello": "world"}
-    >>> TestClient(app).get("/").json()
-    {'hello': 'world'}
+    others are still accepted. `base_url` is what full URLs begin with, "https://example.com"; without it they
+    have the Host that the client named. `redirect_slashes` answers a path whose other spelling, with or
+    without a slash at its end, has a route, with 308. `lifespan` is an async context manager around the App's
+    life, called with the App.
     """
 
     def __init__(
