@@ -75,7 +75,7 @@ PAGES = (
     Page("router", "Router", {"router": "Router"}),
     Page("requests", "Requests", {"requests": "* -current_request", "afterwards": "*"}),
     Page("parameters", "Arguments of handlers", {"parameters": "*"}),
-    Page("forms", "Forms and uploads", {"forms": "*"}),
+    Page("forms", "Forms and uploads", {"forms": "FormData", "uploads": "UploadFile"}),
     Page(
         "responses",
         "Responses",

@@ -21,6 +21,7 @@ from .templates import render_template, render_template_string, stream_template,
 
 if TYPE_CHECKING:
     from .testing import TestClient
+    from .uploads import UploadFile
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "Router",
     "StreamingResponse",
     "TestClient",
+    "UploadFile",
     "abort",
     "redirect",
     "render_template",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: a hello does not need them.
-_LATER = {"TestClient": ".testing"}
+_LATER = {"TestClient": ".testing", "UploadFile": ".uploads"}
 
 
 def __getattr__(name: str) -> Any:

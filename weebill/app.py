@@ -377,6 +377,8 @@ class App(Router):
             route = self._refusing(route)
         try:
             try:
+                if exchange.body.on_disk and route.application is None:
+                    await request.prepare_form()  # here, for nobody may wait for the disk on the loop
                 response = await (route.answer or self._composed(route))(request)
             except Exception as error:  # a middleware's own
                 response = await self._recover_outside(request, route, error)

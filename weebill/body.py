@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import suppress
 from io import BytesIO
+from threading import Lock
 from typing import IO
 
 from .threads import run_file_io
@@ -23,15 +24,17 @@ class Body:
     and goes with the object.
     """
 
-    __slots__ = ("_drained", "_file", "_pending", "_pieces", "_spool", "size")
+    __slots__ = ("_file", "_lock", "_pending", "_pieces", "_position", "_spool", "on_disk", "size")
 
     def __init__(self, spool: int = 1 << 20) -> None:
         self.size = 0
+        self.on_disk = False  # whether some of it is
         self._spool = spool
         self._pieces: list[bytes] = []
         self._pending = 0  # bytes in _pieces
         self._file: IO[bytes] | None = None
-        self._drained = False
+        self._lock: Lock | None = None  # of the file's position
+        self._position = 0  # of read_piece
 
     def add(self, piece: bytes) -> None:
         """Append `piece`. The limit on the whole is the wire's to check."""
@@ -46,42 +49,56 @@ class Body:
 
     async def flush(self) -> None:
         """Write what has collected to the temporary file, in a thread for file I/O."""
+        await run_file_io(self._write, self._taken())
+
+    def flush_here(self) -> None:
+        """`flush` for a thread that may wait for the disk."""
+        self._write(self._taken())
+
+    def _taken(self) -> list[bytes]:
         pieces, self._pieces, self._pending = self._pieces, [], 0
-        await run_file_io(self._write, pieces)
+        return pieces
 
     def _write(self, pieces: list[bytes]) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="weebill-")  # noqa: SIM115
+            self._lock = Lock()
+            self.on_disk = True
         self._file.writelines(pieces)
 
     def rewind(self) -> None:
         """Make `read_piece` begin again at the first byte."""
-        self._drained = False
-        if self._file is not None:
-            self._file.seek(0)
+        self._position = 0
 
     def read_piece(self) -> bytes:
         """The next piece, b"" at the end."""
-        if self._file is not None and (piece := self._file.read(PIECE)):
-            return piece
-        if self._drained:
-            return b""
-        self._drained = True
-        return self._in_memory()
+        piece = self.read_at(self._position, PIECE if self.on_disk else self.size)
+        self._position += len(piece)
+        return piece
 
     async def next_piece(self) -> bytes:
         """`read_piece` for the loop: the file is read in a thread for file I/O."""
-        return self.read_piece() if self._file is None else await run_file_io(self.read_piece)
+        return await run_file_io(self.read_piece) if self.on_disk else self.read_piece()
 
     def read_all(self) -> bytes:
         """The whole content."""
-        if self._file is None:
-            return self._in_memory()
-        position = self._file.tell()
-        self._file.seek(0)
-        content = self._file.read() + self._in_memory()
-        self._file.seek(position)
-        return content
+        return self.read_at(0, self.size)
+
+    def read_at(self, position: int, count: int) -> bytes:
+        """`count` bytes from `position` on, fewer at the end. Several threads may read at the same time."""
+        if self._file is None or self._lock is None:
+            content = self._in_memory()
+            return content if not position and count >= self.size else content[position : position + count]
+        written = self.size - self._pending
+        piece = b""
+        if position < written:
+            with self._lock:
+                self._file.seek(position)
+                piece = self._file.read(min(count, written - position))
+        if position + count > written:
+            start = max(position - written, 0)
+            piece += self._in_memory()[start : position + count - written]
+        return piece
 
     def _in_memory(self) -> bytes:
         if len(self._pieces) > 1:

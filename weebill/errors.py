@@ -9,6 +9,13 @@ WeebillError
 │   └── StartError                the server could not start (port taken, program not found)
 ├── HTTPException                 an answer that is not the handler's value
 │   ├── BodyTooLarge              413, the limit `max_body`
+│   ├── TooManyParts              413, the limit `max_form_parts`
+│   ├── PartHeaderTooLarge        413, the limit `max_part_header`
+│   ├── FieldTooLarge             413, the limit `max_form_field`
+│   ├── FormTooLarge              413, the limit `max_form_text`
+│   ├── MalformedForm             400, what is no form, with its place
+│   ├── MissingField              400, a field or file that a form does not have; a KeyError too
+│   ├── UploadRefused             400 or 409, a file that cannot be saved under its name
 │   ├── QueueFull                 503, the limit `thread_queue`
 │   └── HandlerTimeout            503, the limits `timeout=` of a route and `handler_timeout`
 ├── ProtocolError                 the peer is wrong: answered by the server itself, then closed
@@ -46,11 +53,16 @@ __all__ = [
     "EventAlreadyExists",
     "EventDataError",
     "EventNotFound",
+    "FieldTooLarge",
     "FieldsTooLarge",
+    "FormTooLarge",
     "HTTPException",
     "HandlerTimeout",
     "ListenerError",
     "ListenerNotFound",
+    "MalformedForm",
+    "MissingField",
+    "PartHeaderTooLarge",
     "PathParamsError",
     "PatternError",
     "ProtocolError",
@@ -63,6 +75,8 @@ __all__ = [
     "StartError",
     "TargetTooLong",
     "TooManyConnections",
+    "TooManyParts",
+    "UploadRefused",
     "WeebillError",
     "reason_phrase",
 ]
@@ -141,6 +155,101 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The content is longer than the {limit} bytes that are allowed here.")
+
+
+class TooManyParts(HTTPException):
+    """A form has more fields and files than `max_form_parts` (RFC 9110 section 15.5.14).
+
+    >>> from weebill.errors import TooManyParts
+    >>> print(TooManyParts(1000))
+    413 The form has more than 1000 fields and files.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The form has more than {limit} fields and files.")
+
+
+class PartHeaderTooLarge(HTTPException):
+    """The header of a part is longer than `max_part_header` (RFC 9110 section 15.5.14).
+
+    >>> from weebill.errors import PartHeaderTooLarge
+    >>> print(PartHeaderTooLarge(8192, 1))
+    413 The header of part 1 of the form is longer than 8192 bytes.
+    """
+
+    def __init__(self, limit: int, number: int) -> None:
+        super().__init__(413, f"The header of part {number} of the form is longer than {limit} bytes.")
+
+
+class FieldTooLarge(HTTPException):
+    """A text field is longer than `max_form_field` (RFC 9110 section 15.5.14).
+
+    >>> from weebill.errors import FieldTooLarge
+    >>> print(FieldTooLarge(1048576, "text"))
+    413 The field 'text' of the form is longer than 1048576 bytes.
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        super().__init__(413, f"The field {name!r} of the form is longer than {limit} bytes.")
+
+
+class FormTooLarge(HTTPException):
+    """The text of a form, its names and headers included, is longer than `max_form_text` (RFC 9110 section
+    15.5.14).
+
+    >>> from weebill.errors import FormTooLarge
+    >>> print(FormTooLarge(4194304))
+    413 The fields of the form are longer than 4194304 bytes together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The fields of the form are longer than {limit} bytes together.")
+
+
+class MalformedForm(HTTPException):
+    """Content that is no form, or not a whole one (RFC 7578, RFC 2046 section 5.1.1).
+
+    >>> app = App()
+    >>> @app.post("/")
+    ... def take(request: Request):
+    ...     return request.form["name"]
+    >>> TestClient(app).post("/", data={"name": "Ada"}).status_code
+    200
+    >>> headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    >>> TestClient(app).post("/", content=b"name=%FF", headers=headers).json()["detail"]
+    "Field 1 of the form is malformed, at byte 0: b'\\xff' is not UTF-8."
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
+
+
+class MissingField(HTTPException, KeyError):
+    """A handler asks for a field or a file that the client has not sent. `in` and `get` ask without it.
+
+    >>> app = App()
+    >>> @app.post("/")
+    ... def take(request: Request):
+    ...     return request.form["name"]
+    >>> TestClient(app).post("/", data={"nam": "Ada"}, headers={"accept": "application/json"}).json()["detail"]
+    "The form has no field 'name'."
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(400, f"The form has no {kind} {name!r}.")
+
+
+class UploadRefused(HTTPException, ValueError):
+    """A file cannot be saved under that name: 400 for a name that could do harm, 409 where there is one.
+
+    >>> import io
+    >>> from weebill.errors import UploadRefused
+    >>> try:
+    ...     UploadFile(io.BytesIO(b"...")).save(".", "../secret")
+    ... except UploadRefused as error:
+    ...     print(error)
+    400 The file cannot be saved: its name '../secret' is a path.
+    """
 
 
 class QueueFull(HTTPException):

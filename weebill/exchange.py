@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 from .body import NO_BODY, Body
 from .errors import HTTPException
+from .settings import Settings
 from .threads import run_file_io
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Intake:
 
 BUFFERED = Intake()
 UNWANTED = Intake(wanted=False)
+
+_DEFAULTS = Settings()
 
 
 class Application(Protocol):
@@ -164,6 +167,11 @@ class Exchange:
                 self.refusal = HTTPException(400, str(error))
         else:
             self.path = self.raw_path
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the server that took the request in; on servers of others the defaults."""
+        return _DEFAULTS
 
     @property
     def started(self) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "http_date",
     "parse_cookies",
     "parse_http_date",
+    "parse_parameters",
     "parse_qualities",
     "parse_query",
     "split_host",
@@ -235,6 +236,37 @@ def parse_http_date(value: str) -> float | None:
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+# Values without quotes are read to the next ";", for there are peers that do not quote what is no token.
+_PARAMETER = re.compile(
+    r'(?:[ \t]*;)+[ \t]*(?:([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;"]+)|$)'
+)
+
+
+def parse_parameters(text: str) -> dict[str, str]:
+    """The parameters behind a media type or a disposition (RFC 9110 section 5.6.6), from its first ";" on:
+    by lower-case name, their quotes still around them. Raises ValueError for any other text, and for a name
+    that comes twice.
+
+    >>> from weebill.headers import parse_parameters
+    >>> parse_parameters('; charset=utf-8; Boundary="a b"')
+    {'charset': 'utf-8', 'boundary': '"a b"'}
+    """
+    found: dict[str, str] = {}
+    text = text.rstrip(" \t")
+    position = 0
+    while position < len(text):
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            raise ValueError(f"{text[position : position + 40]!r} is no parameter")
+        position = match.end()
+        name = (match[1] or "").lower()
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        if name:  # it may be empty, but for its semicolon
+            found[name] = match[2]
+    return found
 
 
 def parse_qualities(value: str) -> dict[str, float]:

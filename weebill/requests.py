@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from .exchange import Exchange
+    from .forms import FormData, FormReader, UploadFile
 
 __all__ = ["Address", "Request", "current_request"]
 
@@ -60,6 +61,7 @@ class Request:
 
     # Filled when they are first asked for.
     _cookies: dict[str, str]
+    _form: FormReader
     _headers: Headers
     _id: str
     _query: MultiDict[str]
@@ -230,6 +232,64 @@ class Request:
         """
         while piece := await self.exchange.read():
             yield piece
+
+    @property
+    def form(self) -> MultiDict[str]:
+        """The text fields of a form, urlencoded or multipart; none of a request without content.
+
+        `form["name"]` of a field that was not sent is a 400. Raises HTTPException: 415 for other content,
+        400 for what is malformed and 413 beyond a limit, with the place; ConfigurationError on a route with
+        `stream=True` before `load_form`.
+
+        >>> app = App()
+        >>> @app.post("/")
+        ... def greet(request: Request):
+        ...     return f"Hello, {request.form['name']}!"
+        >>> TestClient(app).post("/", data={"name": "Ada"}).text
+        'Hello, Ada!'
+        """
+        return self._form_reader().now("request.form").fields
+
+    @property
+    def files(self) -> MultiDict[UploadFile]:
+        """The files of a form, an input that was left empty not among them. Raises as `form` does.
+
+        >>> app = App()
+        >>> @app.post("/")
+        ... def count(request: Request):
+        ...     return f"{len(request.files)} files"
+        >>> TestClient(app).post("/", data={"name": "Ada"}).text
+        '0 files'
+        """
+        return self._form_reader().now("request.files").files
+
+    async def load_form(self) -> FormData:
+        """Read the form, on a route with `stream=True` as it arrives; from then on `form` and `files` are
+        there. It is read once, however often this is called. Raises as `form` does, and ClientDisconnected.
+
+        >>> app = App()
+        >>> @app.post("/", stream=True, max_body="3GiB")
+        ... async def greet(request: Request):
+        ...     await request.load_form()
+        ...     return f"Hello, {request.form['name']}!"
+        >>> TestClient(app).post("/", data={"name": "Ada"}).text
+        'Hello, Ada!'
+        """
+        return await self._form_reader().load()
+
+    async def prepare_form(self) -> None:
+        """Read a form that lies on disk, if this is one, so that `form` and `files` need no disk. The App
+        awaits it before a handler runs; what is wrong with the form is raised when it is asked for."""
+        await self._form_reader().prepare()
+
+    def _form_reader(self) -> FormReader:
+        try:
+            return self._form
+        except AttributeError:
+            from .forms import FormReader  # not every program has forms
+
+            self._form = FormReader(self.exchange, self.afterwards.cleanup)
+            return self._form
 
     @property
     def afterwards(self) -> Afterwards:

@@ -118,6 +118,12 @@ class Settings:
     max_chunk_extension: int = _option(256, "Extensions of one chunk; beyond it 400.", "size")
     max_trailers: int = _option(8 << 10, "Trailers behind chunked content; beyond it 431.", "size")
     spool: int = _option(1 << 20, "Content beyond this goes to a temporary file.", "size")
+    max_form_parts: int = _option(1000, "Fields and files of a form; beyond it 413.")
+    max_part_header: int = _option(8 << 10, "Header of one part of a form; beyond it 413.", "size")
+    max_form_field: int = _option(1 << 20, "One text field of a form; beyond it 413.", "size")
+    max_form_text: int = _option(
+        4 << 20, "Text fields and headers of a form together; beyond it 413.", "size"
+    )
     max_pipelined: int = _option(
         64 << 10, "Bytes of pipelined requests that wait; beyond it reading pauses.", "size"
     )

@@ -18,6 +18,7 @@ from typing import Protocol, cast
 from ..errors import ClientDisconnected, ResponseError
 from ..exchange import BUFFERED, FILE_PIECE, Exchange, ReadableFile
 from ..headers import Fields
+from ..settings import Settings
 from .content import Content, Use
 from .head import Head
 from .output import Output
@@ -107,6 +108,10 @@ class HTTP1Exchange(Exchange):
         self.status = 0
         self.sent = 0  # bytes of content
         self.began = 0.0  # the loop's time, where the access log asks for it
+
+    @property
+    def settings(self) -> Settings:
+        return self._channel.state.settings
 
     @property
     def started(self) -> bool:

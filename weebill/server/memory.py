@@ -49,7 +49,7 @@ class MemoryExchange(Exchange):
         **options: Any,
     ) -> None:
         super().__init__(method, target, fields or [], **options)
-        settings = settings or Settings()
+        self._settings = settings = settings or Settings()
         self.status = 0
         self.answer_fields: Fields = []
         self.pieces: list[bytes] = []
@@ -258,6 +258,10 @@ class MemoryExchange(Exchange):
         raise ClientDisconnected
 
     # -- the contract with the application (exchange.Exchange)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
 
     @property
     def started(self) -> bool:
