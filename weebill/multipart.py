@@ -106,7 +106,7 @@ class MultipartReader:
         last = b"\r\n" + self._delimiter + b"--"
         if not held.endswith(last[2:] if len(held) < len(last) else last):
             self._parse(self._held)
-            self._fail("it ends without its last boundary")
+            self._fail("it does not end with its last boundary")
         self._parse(held[: -len(last)], held[-len(last) :])
         for _, upload in self.files:
             upload.on_disk = self.store.on_disk
