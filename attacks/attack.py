@@ -91,6 +91,7 @@ TRIALS = [
     Trial(name="endless bytes", attack=floods.endless),
     Trial(name="header bombs", attack=floods.heads),
     Trial(name="chunk bombs", attack=floods.chunks),
+    Trial(name="form bombs", attack=floods.forms),
     Trial(name="unread pipelines", attack=floods.pipelines),
     Trial(name="read pipelines", attack=floods.read_pipelines),
     Trial(name="busy threads", attack=floods.threads, options=["--threads=4", "--thread-queue=50"]),
@@ -98,6 +99,7 @@ TRIALS = [
     Trial(name="half-closed", attack=rude.half_closed),
     Trial(name="streamed uploads", attack=rude.upload),
     Trial(name="spooled uploads", attack=rude.spooled_upload),
+    Trial(name="uploaded forms", attack=rude.form_upload),
     Trial(name="unwanted uploads", attack=rude.unwanted),
     Trial(
         name="too many connections",

@@ -164,6 +164,29 @@ async def chunks(target: Target, scale: Scale) -> str:
         (begin + b"f" * 100000 + b"\r\n\r\n", b"400"),
     ]
 
+    return await _each_by_itself(target, scale, bombs)
+
+
+async def forms(target: Target, scale: Scale) -> str:
+    """The same of forms, to a route that reads them as they come."""
+    bombs = []
+    part = b'--film\r\nContent-Disposition: form-data; name="a"'
+    file, much = part + b"; filename=a\r\n\r\n", 1 << 20
+    for content, status in [
+        ((part + b"\r\n\r\n\r\n") * 100_000 + b"--film--", b"413"),
+        (b"\r" * much + b"\r\n--film--", b"400"),
+        (file + b"\r" * much + b"\r\n--film--", b"200"),
+        (file + b"\r\n--fil" * (much // 7) + b"\r\n--film--", b"200"),
+        (part + b"\r\nX: " + b"a" * much, b"413"),
+        (part + b"\r\nX: a" * (much // 6), b"413"),
+        (file + b"a" * 4 * much, b"400"),
+    ]:
+        kind = "Content-Type: multipart/form-data; boundary=film"
+        bombs.append((head("POST", "/form", kind, f"Content-Length: {len(content)}") + content, status))
+    return await _each_by_itself(target, scale, bombs)
+
+
+async def _each_by_itself(target: Target, scale: Scale, bombs: list[tuple[bytes, bytes]]) -> str:
     async def attack(bomb: bytes, status: bytes) -> None:
         client = await Client.connect(target)
         await client.send(bomb)

@@ -14,6 +14,8 @@ from clients import Client, Scale, expect, gather, head, until
 from watch import CLIENTS, Target
 
 MIB = b"\xa5" * (1 << 20)
+FORM = "Content-Type: multipart/form-data; boundary=film"
+FILE = b'--film\r\nContent-Disposition: form-data; name="film"; filename="bird.mov"\r\n\r\n'
 
 # -- going away
 
@@ -33,6 +35,7 @@ async def gone(target: Target, scale: Scale) -> str:
         (head("POST", "/spool", "Content-Length: 9000000") + MIB + MIB, b""),
         (head("POST", "/upload", "Content-Length: 9000000") + b"a" * 100000, b""),
         (head("POST", "/upload", "Transfer-Encoding: chunked") + b"5\r\n01234\r\n", b""),
+        (head("POST", "/form", "Content-Length: 9000000", FORM) + FILE + MIB + MIB + MIB, b""),
         (head("GET", f"/stream/{scale.pieces}"), b"***"),
         (head("GET", f"/stream/{scale.pieces}"), b""),
         (head("GET", "/events"), b"data: 0"),
@@ -96,25 +99,32 @@ async def half_closed(target: Target, scale: Scale) -> str:
 # -- uploads
 
 
-async def upload(target: Target, scale: Scale, path: str = "/upload") -> str:
+async def upload(
+    target: Target, scale: Scale, path: str = "/upload", before: bytes = b"", after: bytes = b""
+) -> str:
     """Two uploads at a time, one with a length and one in chunks."""
     size = scale.upload << 20
     began = time.monotonic()
 
-    async def attack(framing: str, piece: bytes, end: bytes) -> None:
+    async def attack(framing: str, pieces: list[bytes]) -> None:
         client = await Client.connect(target)
-        await client.send(head("POST", path, framing, "Connection: close"))
+        fields = (framing, FORM if before else "Accept: */*", "Connection: close")
+        await client.send(head("POST", path, *fields) + pieces[0])
         for _ in range(scale.upload):
-            expect(await client.send(piece), "the connection was reset")
-        await client.send(end)
+            expect(await client.send(pieces[1]), "the connection was reset")
+        await client.send(pieces[2])
         answer = await client.receive_all(60)
         client.close()
         expect(answer.endswith(b"\r\n\r\n%d" % size), f"answered {answer!r}")
 
+    plain = [before, MIB, after]
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"" for piece in plain]
+    chunks[2] += b"0\r\n\r\n"
+    length = size + len(before) + len(after)
     await gather(
         [
-            partial(attack, f"Content-Length: {size}", MIB, b""),
-            partial(attack, "Transfer-Encoding: chunked", b"100000\r\n" + MIB + b"\r\n", b"0\r\n\r\n"),
+            partial(attack, f"Content-Length: {length}", plain),
+            partial(attack, "Transfer-Encoding: chunked", chunks),
         ],
         2,
     )
@@ -125,6 +135,11 @@ async def upload(target: Target, scale: Scale, path: str = "/upload") -> str:
 async def spooled_upload(target: Target, scale: Scale) -> str:
     """The same to a route that wants its content whole: it waits in a file."""
     return await upload(target, scale, "/spool")
+
+
+async def form_upload(target: Target, scale: Scale) -> str:
+    """The same as a file of a form."""
+    return await upload(target, scale, "/form", FILE, b"\r\n--film--\r\n")
 
 
 async def unwanted(target: Target, scale: Scale) -> str:

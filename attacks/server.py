@@ -89,6 +89,13 @@ async def spool(request: Request) -> str:
     return await size_of_content(request)
 
 
+@app.post("/form", stream=True, max_body=BIG)
+async def form(request: Request) -> str:
+    """Reads a form as it comes; how long are its files?"""
+    sent = await request.load_form()
+    return str(sum(upload.size for _, upload in sent.files.multi_items()))
+
+
 @app.get("/left")
 async def left() -> dict[str, int]:
     """What is alive in this process, this request included. It holds the loop up: not to be asked for while

@@ -33,7 +33,7 @@ class Body:
         self._pieces: list[bytes] = []
         self._pending = 0  # bytes in _pieces
         self._file: IO[bytes] | None = None
-        self._lock: Lock | None = None  # of the file's position
+        self._lock = Lock()  # of the file's position
         self._position = 0  # of read_piece
 
     def add(self, piece: bytes) -> None:
@@ -62,7 +62,6 @@ class Body:
     def _write(self, pieces: list[bytes]) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="weebill-")  # noqa: SIM115
-            self._lock = Lock()
             self.on_disk = True
         self._file.writelines(pieces)
 
@@ -86,7 +85,7 @@ class Body:
 
     def read_at(self, position: int, count: int) -> bytes:
         """`count` bytes from `position` on, fewer at the end. Several threads may read at the same time."""
-        if self._file is None or self._lock is None:
+        if self._file is None:
             content = self._in_memory()
             return content if not position and count >= self.size else content[position : position + count]
         written = self.size - self._pending
