@@ -414,14 +414,11 @@ class HTTP1Connection(ClientConnection):
             self.resume_reading()
 
     def _forget_request(self) -> None:
-        exchange, task, self.exchange, self._task = self.exchange, self._task, None, None
+        exchange, self.exchange, self._task = self.exchange, None, None
         if exchange is not None and exchange.content is not None:
             exchange.content.drop()
             if exchange.body is not NO_BODY and self._flush is None:
-                if task is None:
-                    exchange.body.close()
-                else:  # it may work on behind its answer
-                    task.add_done_callback(lambda _: exchange.body.close())
+                exchange.body.close()
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:
         if exchange.phase is Phase.NOTHING:
