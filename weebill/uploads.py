@@ -76,10 +76,7 @@ class UploadFile:
         ... async def take(request: Request):
         ...     await request.load_form()
         ...     return await request.files["cat"].read()
-        >>> content = b'--x\\r\\nContent-Disposition: form-data; name="cat"; filename="cat.txt"\\r\\n\\r\\n'
-        >>> content += b"meow\\r\\n--x--\\r\\n"
-        >>> headers = {"content-type": "multipart/form-data; boundary=x"}
-        >>> TestClient(app).post("/", content=content, headers=headers).content
+        >>> TestClient(app).post("/", files={"cat": ("cat.txt", b"meow")}).content
         b'meow'
         """
         return await run_file_io(self.file.read, size) if self.on_disk else self.file.read(size)
