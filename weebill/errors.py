@@ -231,7 +231,8 @@ class MissingField(HTTPException, KeyError):
     >>> @app.post("/")
     ... def take(request: Request):
     ...     return request.form["name"]
-    >>> TestClient(app).post("/", data={"nam": "Ada"}, headers={"accept": "application/json"}).json()["detail"]
+    >>> headers = {"accept": "application/json"}
+    >>> TestClient(app).post("/", data={"nam": "Ada"}, headers=headers).json()["detail"]
     "The form has no field 'name'."
     """
 
