@@ -28,7 +28,14 @@ from .exchange import UNWANTED, Application, Exchange, Intake
 from .functions import describe, is_async
 from .habits import unknown_options
 from .mount import Mount
-from .pipeline import AfterHookFailed, after_steps, compose, handle_error, run_steps
+from .pipeline import (
+    AfterHookFailed,
+    after_steps,
+    compose,
+    handle_error,
+    keep_fields,
+    run_steps,
+)
 from .requests import Request, current_request
 from .responses import RedirectResponse, Response
 from .router import Area, Route, Router
@@ -304,9 +311,9 @@ class App(Router):
             raise StartError(f"the application mounted at {prefix or '/'!r} cannot start: {error}") from error
 
     def _all_middlewares(self) -> list[Handler]:
-        """Every middleware of every router, once, the outermost first."""
-        chains = [area.routers for area in self.areas]
-        return list(dict.fromkeys(m for routers in chains for router in routers for m in router.middlewares))
+        """Every middleware of every router and route, once, the outermost first."""
+        of_routers = (m for area in self.areas for router in area.routers for m in router.middlewares)
+        return list(dict.fromkeys((*of_routers, *(m for route in self.routes for m in route.middlewares))))
 
     async def _start_middleware(self, middleware: Handler) -> None:
         """A middleware may have `startup(app)` and `shutdown()`, plain or async."""
@@ -356,7 +363,12 @@ class App(Router):
             routers = next((owners for site, _ in sites if (owners := site.owners(path))), (self,))
         allowed = _allow({method for route in routes for method in route.methods})
         if method == "OPTIONS" and (routes or exchange.target == "*"):
-            exchange.route = self._own_route(_answer_options, routers)
+            asked = _method_of_preflight(exchange)
+            found = next((found for site, _ in sites if asked and (found := site.find(asked, path))), None)
+            if found is None:
+                exchange.route = self._own_route(_answer_options, routers)
+            else:  # the CORS of the route that the browser asks for is what counts
+                exchange.route = self._around(_answer_options, found[0])
             exchange.params = {"allow": allowed}
             return UNWANTED
         exchange.route = self._own_route(_raise_refusal, routers)
@@ -380,12 +392,12 @@ class App(Router):
                 if exchange.body.on_disk and route.application is None:
                     await request.prepare_form()  # here, for nobody may wait for the disk on the loop
                 response = await (route.answer or self._composed(route))(request)
-            except Exception as error:  # a middleware's own
+            except Exception as error:  # of what was registered late and does not fit
                 response = await self._recover_outside(request, route, error)
             try:
                 await response.send(exchange)
             except Exception as error:
-                await self._send_failed(request, route, error)
+                await self._send_failed(request, route, error, response)
         finally:
             if request._afterwards is not None:
                 await request._afterwards.run()
@@ -400,12 +412,20 @@ class App(Router):
         async def recover(request: Request, error: Exception) -> Response:
             return await self._recover(request, route, error)
 
-        route.answer = compose(route, recover)
+        async def recover_outside(request: Request, error: Exception) -> Response:
+            return await self._recover_outside(request, route, error)
+
+        route.answer = compose(route, recover, recover_outside)
         return route.answer
 
     def _refusing(self, route: Route) -> Route:
         """The same route with what the wire holds against the request in the handler's place."""
-        return Route(compile_pattern("*"), (), _raise_refusal, route.name, UNWANTED, route.routers)
+        return self._around(_raise_refusal, route)
+
+    def _around(self, handler: Handler, route: Route) -> Route:
+        """A handler of ours in the place of a route's, with everything that is around it."""
+        anywhere, middlewares = compile_pattern("*"), route.middlewares
+        return Route(anywhere, (), handler, route.name, UNWANTED, route.routers, middlewares=middlewares)
 
     async def _recover(self, request: Request, route: Route, error: Exception) -> Response:
         """The answer to an exception: the nearest handler for it, else the standard page."""
@@ -439,7 +459,7 @@ class App(Router):
             return error_response(request, HTTPException(500))
         return passed
 
-    async def _send_failed(self, request: Request, route: Route, error: Exception) -> None:
+    async def _send_failed(self, request: Request, route: Route, error: Exception, broken: Response) -> None:
         """An answer broke while it was sent: another in its place, or, once it has begun, an end that the
         client sees."""
         exchange = request.exchange
@@ -450,6 +470,7 @@ class App(Router):
             exchange.abort()
             return
         response = await self._recover_outside(request, route, error)
+        keep_fields(broken, response)
         try:
             await response.send(exchange)
         except ClientDisconnected:
@@ -534,6 +555,14 @@ def _allow(methods: set[str]) -> str:
 def _program(application: Application | None) -> tuple[type, int]:
     """Which program it is: a bridge stands for its `app`."""
     return type(application), id(getattr(application, "app", application))
+
+
+def _method_of_preflight(exchange: Exchange) -> str:
+    """The method that a browser asks leave for in the name of a script, "" if it does not ask."""
+    for name, value in exchange.fields:
+        if name.lower() == b"access-control-request-method":
+            return value.decode("latin-1")
+    return ""
 
 
 def _other_spelling(exchange: Exchange) -> str:

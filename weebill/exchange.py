@@ -103,7 +103,8 @@ class Exchange:
     `refusal` is what the wire or the router holds against this request, to be raised where the
     handler would have run. `failure` is the exception of the program that made the answer an error of the
     server's. `route` and `params` are the application's own, from `__intake__` on.
-    `root_path` is the prefix that mounts have taken off the path.
+    `root_path` is the prefix that mounts have taken off the path. `id` names the request in logs; it is not
+    set before somebody asks `Request.id` for it.
     """
 
     __slots__ = (
@@ -112,6 +113,7 @@ class Exchange:
         "failure",
         "fields",
         "http_version",
+        "id",
         "method",
         "params",
         "path",
@@ -130,6 +132,7 @@ class Exchange:
     path: str
     refusal: HTTPException | None
     failure: Exception | None
+    id: str
     params: dict[str, Any]
     route: Any
 

@@ -129,6 +129,11 @@ class MutableHeaders(Headers):
         self.raw.append(_encode(name, value))
         self._index = None
 
+    def vary(self, name: str) -> None:
+        """Say, once, that the answer depends on that field of the request (RFC 9110 section 12.5.5)."""
+        if name.lower() not in parse_qualities(self.get("vary", "")):
+            self.add("vary", name)
+
     def setdefault(self, name: str, value: str) -> str:
         """Set the field unless there is one; return what it is."""
         if name not in self:

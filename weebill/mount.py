@@ -11,6 +11,8 @@ from .responses import Response
 
 __all__ = ["Mount", "MountResponse", "answer_mounted"]
 
+_LISTS = frozenset((b"link", b"server-timing", b"set-cookie", b"vary", b"via", b"www-authenticate"))
+
 
 class Mount:
     """One request on its way into a mounted application.
@@ -22,16 +24,16 @@ class Mount:
     def __init__(self, application: Application, prefix: str, exchange: Exchange) -> None:
         self.application = application
         self.exchange = exchange
-        self._prefix = prefix
+        self.prefix = prefix
         self._other: tuple[Any, ...] = ()
 
     def intake(self) -> Intake:
         """Ask the mounted application how it takes the content in."""
-        exchange = self.exchange
+        exchange, prefix = self.exchange, self.prefix
         inside: tuple[Any, ...] = (
-            exchange.root_path + self._prefix,
-            exchange.path[len(self._prefix) :] or "/",
-            _without_segments(exchange.raw_path, self._prefix.count("/")),
+            exchange.root_path + prefix,
+            exchange.path[len(prefix) :] or "/",
+            _without_segments(exchange.raw_path, prefix.count("/")),
             None,
             {},
             None,
@@ -61,8 +63,11 @@ class MountResponse(Response):
         self.mount = mount
 
     async def send(self, exchange: Exchange) -> None:
-        """Let the mounted application answer, and add the fields that the outer app has set."""
+        """Let the mounted application answer, and add the fields that the outer app has set. Where both set
+        one, the mounted application's counts, as a handler's would; lists are joined."""
+        root_path = exchange.root_path + self.mount.prefix  # a middleware may have found a proxy's prefix
         self.mount.switch()
+        exchange.root_path = root_path
         if self.raw_headers:
             exchange = cast(Exchange, _WithFields(exchange, self.raw_headers))
         outer = current_request.get(None)
@@ -93,7 +98,11 @@ class _WithFields:
         setattr(self._exchange, name, value)
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
-        await self._exchange.respond(status, [*fields, *self._fields], content)
+        await self._exchange.respond(status, self._joined(fields), content)
 
     async def start(self, status: int, fields: Fields) -> None:
-        await self._exchange.start(status, [*fields, *self._fields])
+        await self._exchange.start(status, self._joined(fields))
+
+    def _joined(self, fields: Fields) -> Fields:
+        names = {name.lower() for name, _ in fields} - _LISTS
+        return [*fields, *(field for field in self._fields if field[0].lower() not in names)]

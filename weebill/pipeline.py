@@ -1,9 +1,11 @@
 """What happens around a handler, composed once.
 
-    middleware of the app, of its routers          async (request, call_next), outermost first
+    middleware of the app, its routers, the route  async (request, call_next), outermost first
       └─ before hooks ─ handler ─ to_response      the first value ends the row
            └─ an exception: recover()              one path for every error
          after hooks                               the inner router's first; errors pass them too
+
+What a middleware raises is an answer too for the one outside of it, so that nobody's fields are missing.
 
 Steps are called with `(request, value)` and return the next value. Consecutive `def` steps share one hop
 to a worker thread; with no hooks and no middleware the handler is called with nothing around it.
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .binding import Handler, bind_handler, bind_hook
 from .errors import HandlerTimeout, HTTPException, ReturnValueError
 from .functions import describe, is_async, is_generator
+from .headers import check_field
 from .requests import Request
 from .responses import Response, to_response
 from .threads import run_in_thread
@@ -26,7 +30,15 @@ from .threads import run_in_thread
 if TYPE_CHECKING:
     from .router import Route, Router
 
-__all__ = ["AfterHookFailed", "Answer", "after_steps", "compose", "handle_error", "run_steps"]
+__all__ = [
+    "AfterHookFailed",
+    "Answer",
+    "after_steps",
+    "compose",
+    "handle_error",
+    "keep_fields",
+    "run_steps",
+]
 
 Answer = Callable[[Request], Awaitable[Response]]
 Recover = Callable[[Request, Exception], Awaitable[Response]]
@@ -47,23 +59,56 @@ class Step(NamedTuple):
     on_loop: bool
 
 
-def compose(route: Route, recover: Recover) -> Answer:
-    """The function that answers a request of `route`. SignatureError for an unfit hook."""
+def compose(route: Route, recover: Recover, recover_outside: Recover) -> Answer:
+    """The function that answers a request of `route`. `recover_outside` makes an answer of what a middleware
+    raises. SignatureError for an unfit hook."""
     answer = _core(route, recover)
-    for router in reversed(route.routers):
-        for middleware in reversed(router.middlewares):
-            answer = _wrap(middleware, answer)
+    for middleware in reversed(_middlewares(route)):
+        answer = _wrap(middleware, answer, recover_outside)
     return answer
 
 
-def _wrap(middleware: Handler, call_next: Answer) -> Answer:
+def _middlewares(route: Route) -> list[Handler]:
+    """The middleware of its routers and its own, the outermost first."""
+    return [*(m for router in route.routers for m in router.middlewares), *route.middlewares]
+
+
+def _wrap(middleware: Handler, call_next: Answer, recover: Recover) -> Answer:
     async def layer(request: Request) -> Response:
-        response = await middleware(request, call_next)
-        if response is None:  # not a 204: somebody forgot a return
-            raise ReturnValueError(f"the middleware {describe(middleware)} returned None, not the response")
-        return to_response(response, middleware)
+        try:
+            response = await middleware(request, call_next)
+            if response is None:  # not a 204: somebody forgot a return
+                raise ReturnValueError(
+                    f"the middleware {describe(middleware)} returned None, not the response"
+                )
+            return to_response(response, middleware)
+        except Exception as error:
+            return await recover(request, error)
 
     return layer
+
+
+# What speaks of the content that was not sent, and of this answer alone.
+_OF_ONE_ANSWER = frozenset(
+    (
+        *(b"accept-ranges", b"cache-control", b"connection", b"content-disposition", b"content-encoding"),
+        *(b"content-language", b"content-length", b"content-location", b"content-range", b"content-type"),
+        *(b"date", b"etag", b"expires", b"last-modified", b"location", b"set-cookie", b"trailer"),
+        *(b"transfer-encoding", b"upgrade"),
+    )
+)
+
+
+def keep_fields(broken: Response, response: Response) -> None:
+    """Give `response`, which stands in for one that could not be sent, the fields that middleware and hooks
+    have set on that: without those of CORS a script would not even learn of the failure."""
+    names = {name.lower() for name, _ in response.raw_headers}
+    for name, value in broken.raw_headers:
+        lower = name.lower()
+        if (lower == b"vary" or lower not in names) and lower not in _OF_ONE_ANSWER:
+            with suppress(ValueError):  # it may be what broke the answer
+                check_field(name, value)
+                response.raw_headers.append((name, value))
 
 
 def _core(route: Route, recover: Recover) -> Answer:

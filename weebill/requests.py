@@ -49,7 +49,6 @@ class Request:
         "_cookies",
         "_form",
         "_headers",
-        "_id",
         "_query",
         "_session",
         "_state",
@@ -63,7 +62,6 @@ class Request:
     _cookies: dict[str, str]
     _form: FormReader
     _headers: Headers
-    _id: str
     _query: MultiDict[str]
     _state: SimpleNamespace
 
@@ -145,6 +143,13 @@ class Request:
         host, port = self.exchange.server
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    @host.setter
+    def host(self, value: str) -> None:
+        # In the field itself, so that mounted applications see it too.
+        others = [field for field in self.exchange.fields if field[0].lower() != b"host"]
+        self.exchange.fields = [(b"host", value.encode("ascii")), *others]
+        self._headers = Headers.from_raw(self.exchange.fields)
+
     @property
     def url(self) -> str:
         """The target URI (RFC 9110 section 7.1)."""
@@ -177,12 +182,17 @@ class Request:
 
     @property
     def id(self) -> str:
-        """A random name for this request, for logs: 16 hexadecimal digits."""
+        """A name for this request, for logs: 16 random hexadecimal digits, unless a middleware has given
+        another. Mounted applications see the same."""
         try:
-            return self._id
+            return self.exchange.id
         except AttributeError:
-            self._id = secrets.token_hex(8)
-            return self._id
+            self.exchange.id = secrets.token_hex(8)
+            return self.exchange.id
+
+    @id.setter  # noqa: A003
+    def id(self, value: str) -> None:
+        self.exchange.id = value
 
     @property
     def stopping(self) -> asyncio.Event:

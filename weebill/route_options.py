@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar, cast, get_type_hints
 
 from .binding import Handler
-from .errors import ConfigurationError
+from .errors import ConfigurationError, SignatureError
 from .exchange import Intake
-from .functions import describe, is_generator
+from .functions import describe, is_async, is_generator
 from .habits import unknown_options
 from .settings import parse_duration, parse_size
 
-__all__ = ["RouteOptions", "check_options", "intake_of", "timeout_of", "with_options"]
+__all__ = [
+    "RouteOptions",
+    "check_middleware",
+    "check_options",
+    "intake_of",
+    "middlewares_of",
+    "timeout_of",
+    "with_options",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,13 +35,14 @@ class RouteOptions(TypedDict, total=False):
     max_body: int | str | None
     timeout: float | str | None
     cancel_on_disconnect: bool
+    middleware: Iterable[Handler]
 
 
 def with_options(function: F) -> F:
     """Have help() show the options one by one: they are said once, in RouteOptions."""
     signature, options = inspect.signature(function), []
     for name, kind in get_type_hints(RouteOptions).items():
-        default = False if kind is bool else None
+        default = {bool: False, Iterable[Handler]: ()}.get(kind)
         options.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         )
@@ -62,6 +71,30 @@ def timeout_of(options: RouteOptions, path: str, handler: Handler) -> float | No
     timeout = _parsed(options.get("timeout"), parse_duration, "timeout", path, handler)
     _check_timeout(timeout, path, handler)
     return timeout
+
+
+def middlewares_of(options: RouteOptions, path: str) -> tuple[Handler, ...]:
+    """The middleware of the route alone."""
+    given = options.get("middleware", ())
+    if callable(given):
+        raise ConfigurationError(f"middleware= of {path!r} is a list; write middleware=[...]")
+    for middleware in (middlewares := tuple(given)):
+        check_middleware(middleware)
+    return middlewares
+
+
+def check_middleware(middleware: Handler) -> None:
+    """Raise SignatureError for what is no middleware."""
+    if isinstance(middleware, type):
+        raise SignatureError(
+            f"the middleware {middleware.__name__} is a class; write {middleware.__name__}()"
+        )
+    if not is_async(middleware):
+        raise SignatureError(
+            f"the middleware {describe(middleware)} must be `async def (request, call_next)`"
+        )
+    if len(inspect.signature(middleware).parameters) != 2:
+        raise SignatureError(f"the middleware {describe(middleware)} must take (request, call_next)")
 
 
 def _parsed(value: Any, parse: Callable[[str], T], option: str, path: str, handler: Handler) -> T | None:

@@ -7,7 +7,6 @@ from the outermost to its own, and pipeline.py composes their hooks and middlewa
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,18 @@ from .binding import Handler, bind_hook
 from .bridges import adapt
 from .errors import ConfigurationError, PatternError, SignatureError
 from .exchange import UNWANTED, Application, Intake
-from .functions import describe, is_async
+from .functions import describe
 from .habits import missing_attribute, unknown_options
 from .mount import answer_mounted
-from .route_options import RouteOptions, check_options, intake_of, timeout_of, with_options
+from .route_options import (
+    RouteOptions,
+    check_middleware,
+    check_options,
+    intake_of,
+    middlewares_of,
+    timeout_of,
+    with_options,
+)
 from .routing import Converter, Pattern, compile_host, compile_pattern
 
 __all__ = ["Area", "Place", "Route", "Router"]
@@ -42,6 +49,7 @@ class Route:
     intake: Intake
     routers: tuple[Router, ...]
     timeout: float | None = None
+    middlewares: tuple[Handler, ...] = ()
     host: Pattern | None = None
     places: tuple[Place, ...] = ()  # where its router was included, the outermost first
     application: Application | None = None  # of a mount
@@ -147,7 +155,8 @@ class Router:
         `request.stream()`. `max_body`: the longest content, in bytes or as "1MiB", instead of the server's
         limit. `timeout`: seconds, or "5s", that the handler may take, beyond it 503; an `async def` is
         cancelled then, while the thread of a `def` cannot be stopped and goes on. `cancel_on_disconnect`:
-        the handler is cancelled when its client goes away.
+        the handler is cancelled when its client goes away. `middleware`: a list of what wraps the answers of
+        this route alone, inside of its routers' middleware, the first outermost.
 
         Raises PatternError, SignatureError or DuplicateRoute, which name the handler and the path, and
         ConfigurationError for an option that there is not.
@@ -205,12 +214,14 @@ class Router:
                 f"{never.pop()} at {path!r}, {describe(handler)}, is served nowhere here"
             )
         intake, timeout = intake_of(options, path, handler), timeout_of(options, path, handler)
+        middlewares = middlewares_of(options, path)
         name = options.get("name") or str(getattr(handler, "__name__", type(handler).__name__))
         try:
             pattern = compile_pattern(self.prefix + path)
         except PatternError as error:
             raise PatternError(f"{error}; it is the path of {describe(handler)}") from None
-        self._adopt(Route(pattern, upper, handler, name, intake, (self,), timeout, self.host))
+        route = Route(pattern, upper, handler, name, intake, (self,), timeout, middlewares, self.host)
+        self._adopt(route)
 
     def mount(self, prefix: str, app: Any) -> None:
         """Give everything below `prefix` to another application: an App, or any ASGI or WSGI program.
@@ -432,12 +443,7 @@ class Router:
     def middleware(self, middleware: F) -> F:
         """Wrap all answers of this router in `async (request, call_next) -> Response`. The first that is
         registered is the outermost."""
-        if not is_async(middleware):
-            raise SignatureError(
-                f"the middleware {describe(middleware)} must be `async def (request, call_next)`"
-            )
-        if not isinstance(middleware, type) and len(inspect.signature(middleware).parameters) != 2:
-            raise SignatureError(f"the middleware {describe(middleware)} must take (request, call_next)")
+        check_middleware(middleware)
         self.middlewares.append(middleware)
         self._changed()
         return middleware
