@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, QueueFull
 from .headers import parse_qualities
 from .responses import Response, StreamingResponse
 from .threads import run_in_thread
@@ -99,7 +99,10 @@ class CompressionMiddleware:
         if len(content) < OFF_THE_LOOP:
             packed = pack(content, self.level)
         else:
-            packed = await run_in_thread(pack, content, self.level)
+            try:
+                packed = await run_in_thread(pack, content, self.level)
+            except QueueFull:  # a long answer is better than none
+                return response
         if len(packed) >= len(content):
             return response
         response = _copy(response)  # the handler may give the same one each time
@@ -189,7 +192,10 @@ async def _packed_on_loop(
         async for piece in source:
             packing.begin(piece)
             if isinstance(piece, str | bytes) and len(piece) >= OFF_THE_LOOP:
-                yield await run_in_thread(packing.add, piece)
+                try:
+                    yield await run_in_thread(packing.add, piece)
+                except QueueFull:
+                    yield packing.add(piece)
             else:
                 yield packing.add(piece)
     yield packing.end()
