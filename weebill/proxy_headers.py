@@ -155,6 +155,8 @@ class ProxyHeadersMiddleware:
         def of_the_first(what: str) -> str:
             """What the proxy next to the client said; those behind it may have added, or replaced it all."""
             values = told(what)
+            if values and not values[-min(passed, len(values))]:
+                raise ValueError(f"X-Forwarded-{what.title()} has an empty item")
             return values[-min(passed, len(values))] if values else ""
 
         _apply(request, *map(of_the_first, ("proto", "host", "port", "prefix")))
