@@ -93,7 +93,7 @@ class RateLimitMiddleware:
         self._key = key or client_network
         self._token = seconds / count  # seconds until one comes back
         self._name = name
-        self._policy = f'"{name}";q={self._size};w={math.ceil(self._size * self._token)}'
+        self._policy = f'"{name}";q={self._size};w={-(-self._size * seconds // count)}'
         self._max_clients = max_clients
         self._clock = clock
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()  # the longest silent first
@@ -125,7 +125,7 @@ class RateLimitMiddleware:
             self._full_at[key] = now + taken * self._token
             self._full_at.move_to_end(key)
             self._forget(now)
-        return wait, f'"{self._name}";r={max(int(left), 0)};t={math.ceil(taken * self._token)}'
+        return wait, f'"{self._name}";r={max(int(left), 0)};t={math.ceil((taken - ROUNDING) * self._token)}'
 
     def _forget(self, now: float) -> None:
         """Drop two of the oldest that are full again, so that they go faster than new ones come."""

@@ -57,6 +57,7 @@ class SecurityHeadersMiddleware:
             content_security_policy = "base-uri 'self'; object-src 'none'"
             if frame_options is not None:  # browsers go by it and not by X-Frame-Options
                 content_security_policy += f"; frame-ancestors {_ANCESTORS[frame_options]}"
+        _fields({"content-security-policy": content_security_policy})
         self._policy = content_security_policy or ""
         self._has_nonce = "{nonce}" in self._policy
         self._fields = _fields(
@@ -69,7 +70,6 @@ class SecurityHeadersMiddleware:
                 "content-security-policy": content_security_policy if not self._has_nonce else None,
             }
         )
-        _fields({"content-security-policy": self._policy})
         self._over_tls = _fields({"strict-transport-security": strict_transport_security})
 
     async def __call__(self, request: Request, call_next: Answer) -> Response:
