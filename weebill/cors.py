@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CORSMiddleware"]
 
 DAY = 86400
+LONGEST = 300  # characters of an origin: a scheme, the longest name there is, and a port
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 6454
 _ANYBODY = ("https://weebill-4f1c.invalid", "http://weebill-4f1c.invalid")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -103,7 +104,7 @@ class CORSMiddleware:
     def _is_allowed(self, origin: str) -> bool:
         if origin in self._origins:
             return True
-        if self._regex is None or origin in ("", "null"):
+        if self._regex is None or origin in ("", "null") or len(origin) > LONGEST:
             return False
         return self._regex.fullmatch(origin) is not None
 

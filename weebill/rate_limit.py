@@ -41,7 +41,7 @@ _UNITS = {
 }
 _LIMIT = re.compile(r"([0-9]{1,9})\s*/\s*([0-9]{1,6})?\s*(s|m|min|h|d|second|minute|hour|day)s?")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-ROUNDING = 1e-9  # of floating point, relative to one token
+ROUNDING = 1e-6  # of floating point, relative to one token
 
 
 class RateLimitMiddleware:
@@ -64,8 +64,8 @@ class RateLimitMiddleware:
     >>> client = TestClient(app)
     >>> client.get("/").status_code, client.get("/").status_code
     (200, 429)
-    >>> client.get("/").headers["retry-after"]
-    '60'
+    >>> client.get("/").headers["ratelimit-policy"]
+    '"default";q=1;w=60'
     """
 
     def __init__(
