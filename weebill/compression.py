@@ -86,14 +86,13 @@ class CompressionMiddleware:
 
     async def __call__(self, request: Request, call_next: Answer) -> Response:
         response = await call_next(request)
-        coding = choose_coding(request.headers.get("accept-encoding", ""), self.codings)
         if isinstance(response, StreamingResponse):
-            return self._stream(response, coding)
+            return self._stream(response, self._choose(request))
         is_whole = type(response).send is Response.send
         if not is_whole or len(response.content) < self.minimum_size or not _may_be_compressed(response):
             return response
         response.headers.vary("Accept-Encoding")
-        if coding is None:
+        if (coding := self._choose(request)) is None:
             return response
         content, pack = response.content, _CODINGS[coding][1]
         if len(content) < OFF_THE_LOOP:
@@ -109,6 +108,9 @@ class CompressionMiddleware:
         response.content = packed
         _announce(response, coding)
         return response
+
+    def _choose(self, request: Request) -> str | None:
+        return choose_coding(request.headers.get("accept-encoding", ""), self.codings)
 
     def _stream(self, response: StreamingResponse, coding: str | None) -> StreamingResponse:
         """The same stream, compressed if its first piece turns out to be worth it."""

@@ -95,7 +95,7 @@ class HTTPServer(App):
 
     def __init__(self, port: int) -> None:
         super().__init__(sys._getframe(1).f_globals.get("__name__"))
-        self.middleware(CompressionMiddleware())
+        self.middleware(CompressionMiddleware(codings=["gzip"]))
         settings = load({"port": port}, defaults=DEFAULTS)
         self._client_time_out = settings.idle_timeout
         self._server = _listen(self, settings)
