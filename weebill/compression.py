@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .errors import ConfigurationError, QueueFull
-from .headers import parse_qualities
+from .exchange import ExchangeAround
+from .headers import MutableHeaders, parse_qualities
 from .responses import Response, StreamingResponse
 from .threads import run_in_thread
 
 if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .headers import Fields
     from .pipeline import Answer
     from .requests import Request
 
 __all__ = ["CompressionMiddleware", "accepts_gzip", "choose_coding"]
-
-R = TypeVar("R", bound=Response)
 
 OFF_THE_LOOP = 1 << 16  # content from this size on is compressed in a worker thread
 WINDOW = 17  # of a stream, as a power of two: a thousand streams are open at once
@@ -87,9 +88,12 @@ class CompressionMiddleware:
     async def __call__(self, request: Request, call_next: Answer) -> Response:
         response = await call_next(request)
         if isinstance(response, StreamingResponse):
-            return self._stream(response, self._choose(request))
+            self._pack_stream(response, request)
+            return response
         is_whole = type(response).send is Response.send
-        if not is_whole or len(response.content) < self.minimum_size or not _may_be_compressed(response):
+        if not is_whole or len(response.content) < self.minimum_size:
+            return response
+        if not _may_be_compressed(response.status_code, response.headers):
             return response
         response.headers.vary("Accept-Encoding")
         if (coding := self._choose(request)) is None:
@@ -104,44 +108,35 @@ class CompressionMiddleware:
                 return response
         if len(packed) >= len(content):
             return response
-        response = _copy(response)  # the handler may give the same one each time
+        response = copy(response)  # the handler may give the same one each time
+        response.raw_headers = list(response.raw_headers)
         response.content = packed
-        _announce(response, coding)
+        _announce(response.headers, coding)
         return response
+
+    def _pack_stream(self, response: StreamingResponse, request: Request) -> None:
+        """Have a stream, of whatever kind, send its pieces through a compressor."""
+        send, coding = response.send, self._choose(request)
+
+        def send_packed(exchange: Exchange) -> Awaitable[None]:
+            return send(cast("Exchange", _Packing(exchange, coding, self.level)))
+
+        response.send = send_packed  # type: ignore[assignment]
 
     def _choose(self, request: Request) -> str | None:
         return choose_coding(request.headers.get("accept-encoding", ""), self.codings)
 
-    def _stream(self, response: StreamingResponse, coding: str | None) -> StreamingResponse:
-        """The same stream, compressed if its first piece turns out to be worth it."""
-        response = _copy(response)
-        pieces = response.pieces
-        packing = _Packing(response, coding, self.level)
-        if isinstance(pieces, AsyncIterable):
-            response.pieces = _packed_on_loop(pieces, packing)
-        else:
-            response.pieces = _packed_in_threads(pieces, packing)
-        return response
 
-
-def _copy(response: R) -> R:
-    twin = copy(response)
-    twin.raw_headers = list(response.raw_headers)
-    return twin
-
-
-def _may_be_compressed(response: Response) -> bool:
-    if response.status_code in (204, 206, 304):
+def _may_be_compressed(status: int, headers: MutableHeaders) -> bool:
+    if status in (204, 206, 304):
         return False
-    headers = response.headers
     if "content-encoding" in headers or "no-transform" in parse_qualities(headers.get("cache-control", "")):
         return False
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind.startswith("text/") or kind in TYPES or kind.endswith(("+json", "+xml"))
 
 
-def _announce(response: Response, coding: str) -> None:
-    headers = response.headers
+def _announce(headers: MutableHeaders, coding: str) -> None:
     headers["content-encoding"] = coding
     if "content-length" in headers:
         del headers["content-length"]
@@ -149,80 +144,42 @@ def _announce(response: Response, coding: str) -> None:
         headers["etag"] = f"W/{headers['etag']}"
 
 
-# -- streams
+class _Packing(ExchangeAround):
+    """An exchange that compresses a stream, if its head turns out to be that of something worth it."""
 
+    coding: str | None
+    level: int
+    packer: Packer | None
 
-class _Packing:
-    """The state of one stream. Nothing is decided before its first piece, for the head goes with that."""
+    def __init__(self, exchange: Exchange, coding: str | None, level: int) -> None:
+        super().__init__(exchange)
+        vars(self).update(coding=coding, level=level, packer=None)
 
-    def __init__(self, response: StreamingResponse, coding: str | None, level: int) -> None:
-        self._response = response
-        self._coding = coding
-        self._level = level
-        self._packer: Packer | None = None
-        self._begun = False
+    async def start(self, status: int, fields: Fields) -> None:
+        headers = MutableHeaders()
+        headers.raw.extend(fields)
+        if _may_be_compressed(status, headers):
+            headers.vary("Accept-Encoding")
+            if self.coding is not None:
+                _announce(headers, self.coding)
+                vars(self)["packer"] = _CODINGS[self.coding][2](self.level)
+        await self.exchange.start(status, headers.raw)
 
-    def begin(self, piece: str | bytes) -> None:
-        """Decide, when the first piece is known."""
-        if self._begun:
-            return
-        self._begun = True
-        response = self._response
-        response.settle_type(piece)
-        if _may_be_compressed(response):
-            response.headers.vary("Accept-Encoding")
-            if self._coding is not None:
-                _announce(response, self._coding)
-                self._packer = _CODINGS[self._coding][2](self._level)
+    async def write(self, piece: bytes) -> None:
+        if self.packer is not None and piece:
+            piece = await self._packed(self.packer, piece)
+        await self.exchange.write(piece)
 
-    def add(self, piece: str | bytes) -> str | bytes:
-        """The piece, compressed as far as it can be read without the next. What is no piece of a stream is
-        handed on, to be complained of."""
-        if self._packer is None or not piece or not isinstance(piece, str | bytes):
-            return piece
-        return self._packer.add(piece.encode() if isinstance(piece, str) else piece)
+    async def _packed(self, packer: Packer, piece: bytes) -> bytes:
+        if len(piece) >= OFF_THE_LOOP:
+            with suppress(QueueFull):
+                return await run_in_thread(packer.add, piece)
+        return packer.add(piece)
 
-    def end(self) -> bytes:
-        """What is to come behind the last piece."""
-        return self._packer.end() if self._packer else b""
-
-
-async def _packed_on_loop(
-    pieces: AsyncIterable[str | bytes], packing: _Packing
-) -> AsyncGenerator[str | bytes, None]:
-    async with aclosing(_closing(pieces)) as source:
-        async for piece in source:
-            packing.begin(piece)
-            if isinstance(piece, str | bytes) and len(piece) >= OFF_THE_LOOP:
-                try:
-                    yield await run_in_thread(packing.add, piece)
-                except QueueFull:
-                    yield packing.add(piece)
-            else:
-                yield packing.add(piece)
-    yield packing.end()
-
-
-async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
-    try:
-        async for piece in pieces:
-            yield piece
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
-
-
-def _packed_in_threads(
-    pieces: Iterable[str | bytes], packing: _Packing
-) -> Generator[str | bytes, None, None]:
-    try:
-        for piece in pieces:
-            packing.begin(piece)
-            yield packing.add(piece)
-        yield packing.end()
-    finally:
-        if isinstance(pieces, Generator):
-            pieces.close()
+    async def finish(self) -> None:
+        if self.packer is not None:
+            await self.exchange.write(self.packer.end())
+        await self.exchange.finish()
 
 
 # -- the codings

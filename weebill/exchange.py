@@ -34,6 +34,7 @@ __all__ = [
     "UNWANTED",
     "Application",
     "Exchange",
+    "ExchangeAround",
     "Intake",
     "ReadableFile",
     "decode_path",
@@ -226,6 +227,21 @@ class Exchange:
     def abort(self) -> None:
         """Give up on an answer that has begun: the peer sees that it is incomplete."""
         raise NotImplementedError
+
+
+class ExchangeAround:
+    """An exchange with something changed; everything else is that of `exchange`, to read and to set."""
+
+    exchange: Exchange
+
+    def __init__(self, exchange: Exchange) -> None:
+        vars(self)["exchange"] = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.exchange, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.exchange, name, value)
 
 
 def decode_path(raw_path: str) -> str:

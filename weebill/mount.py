@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .exchange import Application, Exchange, Intake
+from .exchange import Application, Exchange, ExchangeAround, Intake
 from .headers import Fields
 from .requests import Request, current_request
 from .responses import Response
@@ -84,24 +84,18 @@ async def answer_mounted(request: Request) -> Response:
     return MountResponse(request.params["mount"])
 
 
-class _WithFields:
-    """An exchange whose answer gets some more fields; everything else is the exchange's own."""
+class _WithFields(ExchangeAround):
+    """An exchange whose answer gets some more fields."""
 
     def __init__(self, exchange: Exchange, fields: Fields) -> None:
-        object.__setattr__(self, "_exchange", exchange)
-        object.__setattr__(self, "_fields", fields)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exchange, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._exchange, name, value)
+        super().__init__(exchange)
+        vars(self)["_fields"] = fields
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
-        await self._exchange.respond(status, self._joined(fields), content)
+        await self.exchange.respond(status, self._joined(fields), content)
 
     async def start(self, status: int, fields: Fields) -> None:
-        await self._exchange.start(status, self._joined(fields))
+        await self.exchange.start(status, self._joined(fields))
 
     def _joined(self, fields: Fields) -> Fields:
         names = {name.lower() for name, _ in fields} - _LISTS

@@ -17,8 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError, HTTPException
-from .headers import Headers
-from .trusted_hosts import split_host
+from .headers import Headers, split_host
 
 if TYPE_CHECKING:
     from .pipeline import Answer
@@ -32,7 +31,7 @@ Peer = tuple[str, int] | None
 LOOPBACK = ("127.0.0.1", "::1")
 OF_PROXIES = ("forwarded", *(f"x-forwarded-{what}" for what in ("for", "proto", "host", "port", "prefix")))
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-DEFAULT_PORTS = {"http": "80", "https": "443"}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 7239 section 6, and IPv6 without brackets as X-Forwarded-For has it.
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}|_[A-Za-z0-9._-]+))?|([0-9A-Fa-f:.]+)")
@@ -182,13 +181,13 @@ def _apply(request: Request, proto: str, host: str, port: str, prefix: str) -> N
             raise ValueError(f"{proto!r} is neither http nor https")
         exchange.scheme = SCHEMES[proto.lower()]
     if host or port:
-        found = split_host(host or request.host)
+        found = split_host((host or request.host).encode("latin-1"))
         if found and port:
-            found = split_host(f"{found[0]}:{port}")
+            found = split_host(f"{found[0]}:{port}".encode("latin-1"))
         if found is None:
             raise ValueError(f"{host!r} with the port {port!r} is no host")
-        name, port = found
-        request.host = f"{name}:{port}" if port and port != DEFAULT_PORTS[exchange.scheme] else name
+        name, number = found
+        request.host = name if number in (None, DEFAULT_PORTS[exchange.scheme]) else f"{name}:{number}"
     if prefix:
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(f"{prefix!r} is no path")

@@ -229,7 +229,8 @@ class StreamingResponse(Response):
                 if not isinstance(piece, str | bytes):
                     raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
                 if not started:
-                    self.settle_type(piece)
+                    if not self._has_type():
+                        self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
                     await exchange.start(self.status_code, self.raw_headers)
                     started = True
                 if exchange.method == "HEAD":
@@ -239,10 +240,8 @@ class StreamingResponse(Response):
             await exchange.start(self.status_code, self.raw_headers)
         await exchange.finish()
 
-    def settle_type(self, piece: str | bytes) -> None:
-        """Choose the media type by the first piece, where there is none yet."""
-        if not any(name.lower() == b"content-type" for name, _ in self.raw_headers):
-            self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
+    def _has_type(self) -> bool:
+        return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
 
 
 @asynccontextmanager

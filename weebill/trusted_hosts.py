@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError, HTTPException
+from .headers import split_host
 
 if TYPE_CHECKING:
     from .pipeline import Answer
     from .requests import Request
     from .responses import Response
 
-__all__ = ["TrustedHostMiddleware", "split_host"]
-
-# RFC 3986 section 3.2.2, without what no name of a host has, and RFC 9110 section 7.2.
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?")
-
-
-def split_host(value: str) -> tuple[str, str] | None:
-    """Name and port of a Host field, the name in lower case and without a dot at its end; None for a field
-    that is malformed.
-
-    >>> from weebill.trusted_hosts import split_host
-    >>> split_host("Example.org.:8080"), split_host("[::1]"), split_host("example.org@evil.example")
-    (('example.org', '8080'), ('[::1]', ''), None)
-    """
-    found = _HOST.fullmatch(value)
-    if found is None or int(found[2] or 0) > 65535:
-        return None
-    return found[1].lower().removesuffix("."), found[2] or ""
+__all__ = ["TrustedHostMiddleware"]
 
 
 class TrustedHostMiddleware:
@@ -59,17 +42,20 @@ class TrustedHostMiddleware:
         self._endings = tuple(name[1:] for name in names if name.startswith("*"))
 
     async def __call__(self, request: Request, call_next: Answer) -> Response:
-        found = split_host(request.host)
-        if found is None or not (found[0] in self._exact or found[0].endswith(self._endings)):
+        found = split_host(request.host.encode("latin-1"))
+        name = found[0].removesuffix(".") if found else ""  # which is the same name (RFC 1034 section 3.1)
+        if not name or not (name in self._exact or name.endswith(self._endings)):
             raise HTTPException(400, "This host is not served here.")
         return await call_next(request)
 
 
 def _name(host: str) -> str:
-    found = split_host(host.removeprefix("*."))
-    if host != "*" and (found is None or found[1]):
+    if host == "*":
+        return host
+    found = split_host(host.removeprefix("*.").encode("ascii", "replace"))
+    if found is None or found[1] is not None or "*" in found[0] or host.endswith(":"):
         raise ConfigurationError(
             f'{host!r} is no name of a host; write "example.org", or "*.example.org" for all below it, '
             "without scheme and port"
         )
-    return ("*." if host.startswith("*.") else "") + found[0] if found else "*"
+    return ("*." if host.startswith("*.") else "") + found[0].removesuffix(".")
