@@ -246,7 +246,7 @@ def test_a_handlers_own_timeout_error_is_a_500() -> None:
         raise TimeoutError
 
     app.get("/", middleware=[TimeoutMiddleware(9), fails])(lambda: "x")
-    assert TestClient(app).get("/").status_code == 500
+    assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "soon", None, float("inf"), float("nan")])
@@ -295,7 +295,7 @@ def test_the_log_names_a_failure_by_it_in_mounted_apps_too(caplog: pytest.LogCap
     app.mount("/inner", inner)
     for path in ("/crash", "/inner/"):
         caplog.clear()
-        answer = TestClient(app).get(path, headers={"x-request-id": "my-id"})
+        answer = TestClient(app, raise_server_exceptions=False).get(path, headers={"x-request-id": "my-id"})
         assert (answer.status_code, answer.headers["x-request-id"]) == (500, "my-id")
         assert f"GET {path} [my-id] failed" in caplog.text
 
@@ -401,9 +401,7 @@ def test_the_default_policy_follows_frame_options() -> None:
 
 
 def test_a_nonce_is_new_each_time_and_at_hand_in_templates(tmp_path: Path) -> None:
-    app = App()
-    app.root = tmp_path
-    app.templates.folder = tmp_path
+    app = App(templates=tmp_path)
     (tmp_path / "page.html").write_text("<script nonce='{{ request.state.csp_nonce }}'></script>")
     app.middleware(SecurityHeadersMiddleware(content_security_policy="script-src 'nonce-{nonce}'"))
     app.get("/")(lambda: render_template("page.html"))

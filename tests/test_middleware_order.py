@@ -162,7 +162,7 @@ def test_a_middleware_never_has_to_catch_and_cannot_swallow() -> None:
 
     app.middleware(breaks)
     app.get("/")(lambda: 1 / 0)
-    assert TestClient(app).get("/").status_code == 500
+    assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
     assert caught == []
 
 

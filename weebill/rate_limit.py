@@ -152,7 +152,7 @@ def client_network(request: Request) -> str:
     ... async def index(request: Request) -> str:
     ...     return client_network(request)
     >>> TestClient(app).get("/").text
-    'testclient'
+    '127.0.0.1'
     """
     client = request.client
     if client is None:
