@@ -30,7 +30,6 @@ TEXTS = [*PAGES, *sorted(ROOT.glob("*.md"))]
 # Public names that have no example yet. It only gets shorter.
 NO_EXAMPLE_YET = {
     "afterwards.Afterwards",
-    "compression.CompressionMiddleware",
     "errors.BodyTooLarge",
     "errors.FieldsTooLarge",
     "errors.HTTPException",
@@ -73,6 +72,7 @@ NOT_RUN = {
     "jinja",
     "js",
     "json",
+    "nginx",
     "sql",
     "text",
     "toml",

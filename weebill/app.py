@@ -65,6 +65,13 @@ class App(Router):
     have the Host that the client named. `redirect_slashes` answers a path whose other spelling, with or
     without a slash at its end, has a route, with 308. `lifespan` is an async context manager around the App's
     life, called with the App.
+
+    >>> app = App()
+    >>> @app.get("/")
+    ... async def hello():
+    ...     return {"hello": "world"}
+    >>> TestClient(app).get("/").json()
+    {'hello': 'world'}
     """
 
     def __init__(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .pipeline import Answer
     from .requests import Request
 
-__all__ = ["CompressionMiddleware", "accepts_gzip", "choose_coding"]
+__all__ = ["CompressionMiddleware"]
 
 OFF_THE_LOOP = 1 << 16  # content from this size on is compressed in a worker thread
 WINDOW = 17  # of a stream, as a power of two: a thousand streams are open at once

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .requests import Request
     from .responses import Response
 
-__all__ = ["Networks", "ProxyHeadersMiddleware", "parse_forwarded"]
+__all__ = ["Networks", "ProxyHeadersMiddleware"]
 
 Peer = tuple[str, int] | None
 
