@@ -84,7 +84,7 @@ PAGES = (
     Page("errors", "Errors", {"errors": "*"}),
     Page("templates", "Templates", {"templates": "*"}),
     Page("static", "Static files", {"static": "*", "conditional": "check_preconditions"}),
-    Page("sessions", "Sessions", {"sessions": "*"}),
+    Page("sessions", "Sessions", {"sessions": "*", "passwords": "*"}),
     Page(
         "middleware",
         "Middleware",

@@ -17,6 +17,7 @@ from .responses import (
     redirect,
 )
 from .router import Router
+from .sessions import flash, get_flashed_messages
 from .templates import render_template, render_template_string, stream_template, url_for
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ __all__ = [
     "TestClient",
     "UploadFile",
     "abort",
+    "flash",
+    "get_flashed_messages",
     "redirect",
     "render_template",
     "render_template_string",

@@ -40,6 +40,8 @@ from .requests import Request, current_request
 from .responses import RedirectResponse, Response
 from .router import Area, Route, Router
 from .routing import compile_pattern
+from .secret_keys import checked_keys, keys_of_environment
+from .sessions import keep_private
 from .settings import load
 from .sites import Sites, common_routers
 from .static import StaticFiles
@@ -96,7 +98,7 @@ class App(Router):
         file = module.get("__file__")  # a console has none
         self.root = Path(file).resolve().parent if file else Path.cwd()
         self.debug = debug
-        self.secret_key = secret_key
+        self._secret_keys = checked_keys(secret_key) if secret_key is not None else ()
         self.redirect_slashes = redirect_slashes
         folders = ["templates"] if templates is None else templates
         folders = [folders] if isinstance(folders, str | Path) else folders
@@ -118,6 +120,32 @@ class App(Router):
         self._stack = AsyncExitStack()
         self._own: dict[tuple[Handler, tuple[Router, ...]], Route] = {}
         self._options = self._own_route(_answer_options, (self,))
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys that sign, the first, and verify, all of them: those of the App or, where it was given
+        none, of WEEBILL_SECRET_KEY, with commas between them. ConfigurationError where there are none.
+
+        >>> App(secret_key=["0123456789abcdef" * 4, "fedcba9876543210" * 4]).secret_keys[0][:4]
+        '0123'
+        """
+        if not self._secret_keys:
+            self._secret_keys = keys_of_environment()
+        return self._secret_keys
+
+    @property
+    def secret_key(self) -> str:
+        """The key that signs. May be set to one or several; ConfigurationError for one that is no secret.
+
+        >>> App().secret_key = "short"
+        Traceback (most recent call last):
+        weebill.errors.ConfigurationError: a secret key has 5 bytes and needs at least 32; make one with: ...
+        """
+        return self.secret_keys[0]
+
+    @secret_key.setter
+    def secret_key(self, keys: str | Sequence[str]) -> None:
+        self._secret_keys = checked_keys(keys)
 
     # -- registration
 
@@ -464,6 +492,9 @@ class App(Router):
         except Exception as second:
             self._log(request, route, second.error if isinstance(second, AfterHookFailed) else second)
             return error_response(request, HTTPException(500))
+        session = getattr(request, "_session", None)
+        if session is not None and session.is_touched:  # its middleware has been passed by
+            keep_private(passed.headers)
         return passed
 
     async def _send_failed(self, request: Request, route: Route, error: Exception, broken: Response) -> None:

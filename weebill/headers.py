@@ -206,13 +206,15 @@ def parse_query(query: str) -> MultiDict[str]:
 
 def parse_cookies(value: str) -> dict[str, str]:
     """The pairs of a Cookie field (RFC 6265 section 4.2.1). The first of a name wins, for browsers send the
-    more specific path first; pairs without a name are passed over; at most 100 pairs are read."""
+    more specific path first; pairs without a name are passed over; at most 100 pairs are read. Only blanks
+    and tabs are taken off a name: with any other space before it, a name is not the one that browsers guard
+    (`__Host-`)."""
     cookies: dict[str, str] = {}
     for pair in value.split(";", MAX_COOKIES)[:MAX_COOKIES]:
         name, equals, content = pair.partition("=")
-        name = name.strip()
+        name = name.strip(" \t")
         if name and equals:
-            content = content.strip()
+            content = content.strip(" \t")
             if len(content) > 1 and content[0] == content[-1] == '"':
                 content = content[1:-1]
             cookies.setdefault(name, content)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
     from .forms import FormData, FormReader, UploadFile
+    from .session_stores import Session
 
 __all__ = ["Address", "Request", "current_request"]
 
@@ -63,6 +64,7 @@ class Request:
     _form: FormReader
     _headers: Headers
     _query: MultiDict[str]
+    _session: Session
     _state: SimpleNamespace
 
     def __init__(self, exchange: Exchange, app: Any) -> None:
@@ -193,6 +195,28 @@ class Request:
     @id.setter  # noqa: A003
     def id(self, value: str) -> None:
         self.exchange.id = value
+
+    @property
+    def session(self) -> Session:
+        """What the program remembers of this client. ConfigurationError without a SessionMiddleware.
+
+        >>> from weebill.sessions import SessionMiddleware
+        >>> app = App(secret_key="0123456789abcdef" * 4)
+        >>> app.middleware(SessionMiddleware())
+        <SessionMiddleware in a signed cookie>
+        >>> @app.get("/")
+        ... async def index(request):
+        ...     return request.session.setdefault("first", "now")
+        >>> TestClient(app).get("/").text
+        'now'
+        """
+        try:
+            return self._session
+        except AttributeError:
+            raise ConfigurationError(
+                "there is no request.session here; write app.middleware(SessionMiddleware()), from "
+                "weebill.sessions, on the app or a router of this route (a mounted app needs its own)"
+            ) from None
 
     @property
     def stopping(self) -> asyncio.Event:

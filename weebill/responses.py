@@ -16,13 +16,16 @@ from urllib.parse import quote
 import msgspec
 
 from .conditional import not_modified_fields, precondition
+from .cookies import SameSite, format_cookie, must_be_secure
 from .errors import ClientDisconnected, HTTPException, ReturnValueError
 from .functions import describe
 from .headers import Fields, MutableHeaders, parse_http_date
+from .requests import current_request
 from .threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime, timedelta
 
     from .exchange import Exchange
     from .requests import Request
@@ -125,6 +128,60 @@ class Response:
         answer.raw_headers = not_modified_fields(self.raw_headers)
         return answer
 
+    def set_cookie(
+        self,
+        name: str,
+        value: str = "",
+        max_age: float | timedelta | None = None,
+        expires: datetime | float | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Have the client keep a cookie (RFC 6265 section 4.1).
+
+        `max_age` is in seconds, `expires` a datetime with a time zone or seconds since the epoch; without
+        both it ends with the browser. `secure` None: Secure when the request came by https, or when the
+        browser would drop the cookie otherwise. Raises ValueError for what a browser would not keep as it
+        is; see `weebill.cookies.format_cookie`.
+
+        >>> response = Response("hello")
+        >>> response.set_cookie("theme", "dark", max_age=3600)
+        >>> response.headers["set-cookie"]
+        'theme=dark; Max-Age=3600; Path=/; HttpOnly; SameSite=Lax'
+        """
+        if secure is None:
+            request = current_request.get(None)
+            by_https = request is not None and request.scheme == "https"
+            secure = by_https or must_be_secure(name, samesite, partitioned)
+        line = format_cookie(
+            name, value, max_age, expires, path, domain, secure, httponly, samesite, partitioned
+        )
+        self.headers.add("set-cookie", line)
+
+    def delete_cookie(
+        self,
+        name: str,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Have the client forget a cookie; path and domain are those that it was set with. Raises as
+        `set_cookie`.
+
+        >>> response = Response("goodbye")
+        >>> response.delete_cookie("theme")
+        >>> response.headers["set-cookie"].split("; ")[:2]
+        ['theme=', 'Max-Age=0']
+        """
+        self.set_cookie(name, "", 0, 0.0, path, domain, secure, httponly, samesite, partitioned)
+
     def send(self, exchange: Exchange) -> Awaitable[None]:
         """Hand the answer to the wire; to be awaited."""
         # PERF: the wire's own coroutine, without another around it.
@@ -219,6 +276,8 @@ class StreamingResponse(Response):
     ) -> None:
         super().__init__(b"", status_code, headers, media_type)
         self.pieces = pieces
+        # For middleware: called with the answer before its head is sent, when the first piece is there.
+        self.before_head: list[Callable[[StreamingResponse], Awaitable[None]]] = []
 
     async def send(self, exchange: Exchange) -> None:
         """Hand the pieces to the wire, each when the client has room for it."""
@@ -229,6 +288,7 @@ class StreamingResponse(Response):
                 if not isinstance(piece, str | bytes):
                     raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
                 if not started:
+                    await self._call_before_head()
                     if not self._has_type():
                         self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
                     await exchange.start(self.status_code, self.raw_headers)
@@ -237,8 +297,13 @@ class StreamingResponse(Response):
                     break
                 await exchange.write(piece.encode() if isinstance(piece, str) else piece)
         if not started:
+            await self._call_before_head()
             await exchange.start(self.status_code, self.raw_headers)
         await exchange.finish()
+
+    async def _call_before_head(self) -> None:
+        for call in self.before_head:
+            await call(self)
 
     def _has_type(self) -> bool:
         return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
