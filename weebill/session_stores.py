@@ -196,13 +196,16 @@ class SessionStore(Protocol):
     >>> class DictStore:  # which forgets no session when its time is over
     ...     def __init__(self):
     ...         self.kept = {}
+    ...
     ...     async def load(self, key):
     ...         return self.kept.get(key)
+    ...
     ...     async def save(self, key, data, max_age, *, create):
     ...         if not create and key not in self.kept:
     ...             return False
     ...         self.kept[key] = data
     ...         return True
+    ...
     ...     async def delete(self, key):
     ...         self.kept.pop(key, None)
     >>> SessionMiddleware(DictStore())
