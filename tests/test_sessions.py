@@ -15,6 +15,7 @@ from itsdangerous import TimestampSigner
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from weebill import App, HTTPException, Request, Response, StreamingResponse, redirect
+from weebill.compression import CompressionMiddleware
 from weebill.errors import ConfigurationError
 from weebill.sessions import (
     MemoryStore,
@@ -581,7 +582,7 @@ def test_a_change_that_comes_too_late_is_an_error_and_not_lost(caplog: pytest.Lo
     assert "changed after it had been saved" in told[0]
 
 
-def test_a_stream_with_a_send_of_its_own_has_the_session_saved_before() -> None:
+def test_a_stream_with_a_send_of_its_own_saves_the_session_before_its_head_too() -> None:
     class Early(StreamingResponse):
         async def send(self, exchange: Any) -> None:
             await exchange.start(200, self.raw_headers)
@@ -605,6 +606,25 @@ def test_a_stream_with_a_send_of_its_own_has_the_session_saved_before() -> None:
     assert answer.text == "True"
     assert answer.headers["vary"] == "Cookie"
     assert client.get("/all").json() == {"early": True}
+
+
+@pytest.mark.parametrize("is_outside", [True, False])
+def test_a_compressed_stream_saves_the_session_whichever_middleware_is_outside(is_outside: bool) -> None:
+    app = App(__name__, secret_key=KEY)
+    both = [CompressionMiddleware(), SessionMiddleware()]
+    for middleware in both if is_outside else reversed(both):
+        app.middleware(middleware)
+
+    @app.get("/stream")
+    async def stream(request: Request) -> AsyncIterator[str]:
+        request.session["user"] = "ada"
+        yield "a weebill " * 100
+
+    answer = TestClient(app, headers={"accept-encoding": "gzip"}).get("/stream")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "session" in answer.cookies
+    assert {"cookie", "accept-encoding"} == set(answer.headers["vary"].lower().split(", "))
 
 
 # -- ids of stores

@@ -276,8 +276,6 @@ class StreamingResponse(Response):
     ) -> None:
         super().__init__(b"", status_code, headers, media_type)
         self.pieces = pieces
-        # For middleware: called with the answer before its head is sent, when the first piece is there.
-        self.before_head: list[Callable[[StreamingResponse], Awaitable[None]]] = []
 
     async def send(self, exchange: Exchange) -> None:
         """Hand the pieces to the wire, each when the client has room for it."""
@@ -288,7 +286,6 @@ class StreamingResponse(Response):
                 if not isinstance(piece, str | bytes):
                     raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
                 if not started:
-                    await self._call_before_head()
                     if not self._has_type():
                         self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
                     await exchange.start(self.status_code, self.raw_headers)
@@ -297,13 +294,8 @@ class StreamingResponse(Response):
                     break
                 await exchange.write(piece.encode() if isinstance(piece, str) else piece)
         if not started:
-            await self._call_before_head()
             await exchange.start(self.status_code, self.raw_headers)
         await exchange.finish()
-
-    async def _call_before_head(self) -> None:
-        for call in self.before_head:
-            await call(self)
 
     def _has_type(self) -> bool:
         return any(name.lower() == b"content-type" for name, _ in self.raw_headers)

@@ -17,11 +17,12 @@ import time
 from collections.abc import Awaitable, Callable, Container
 from copy import copy
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 from .cookies import MAX_COOKIE_SIZE, SameSite, format_cookie, must_be_secure
 from .errors import ConfigurationError
-from .headers import MutableHeaders
+from .exchange import ExchangeAround
+from .headers import Fields, MutableHeaders
 from .requests import Request, current_request
 from .responses import Response, StreamingResponse
 from .session_stores import EMPTY, Kept, MemoryStore, Session, SessionStore, SQLiteStore
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from itsdangerous import TimestampSigner
+
+    from .exchange import Exchange
 
 __all__ = [
     "MemoryStore",
@@ -119,22 +122,30 @@ class SessionMiddleware:
         request._session = session = Session(await self._keeper.find(request.app, value))
         response = await call_next(request)
         if isinstance(response, StreamingResponse):
-            response = _copy(response)
-            # Its pieces may read the session whenever they like, and the first may change it.
-            keep_private(response.headers)
-            if type(response).send is StreamingResponse.send:
-
-                async def save(stream: Response) -> None:
-                    await self._save(request, session, value, stream)
-
-                response.before_head = [*response.before_head, save]
-                return response
+            self._save_at_head(request, session, value, response)
+            return response
         if session.is_touched:
             response = _copy(response)
             await self._save(request, session, value, response)
         else:
             session.sealed()  # a change after this would be lost
         return response
+
+    def _save_at_head(self, request: Request, session: Session, old: str, stream: StreamingResponse) -> None:
+        """Have the session saved between the first piece of a stream and its head. Its later pieces may still
+        read the session, so it is one client's own whether they do or not."""
+        send = stream.send
+
+        async def save(fields: Fields) -> Fields:
+            answer = Response()
+            answer.raw_headers = list(fields)
+            await self._save(request, session, old, answer)
+            return answer.raw_headers
+
+        def send_saving(exchange: Exchange) -> Awaitable[None]:
+            return send(cast("Exchange", _Saving(exchange, save)))
+
+        stream.send = send_saving  # type: ignore[assignment]
 
     async def _save(self, request: Request, session: Session, old: str, response: Response) -> None:
         """Keep what has changed, and tell the client and the caches. `old` is the cookie that came."""
@@ -171,14 +182,29 @@ class SessionMiddleware:
             ) from None
 
 
-R = TypeVar("R", bound=Response)
-
-
-def _copy(response: R) -> R:
+def _copy(response: Response) -> Response:
     """Another answer of the same content: a handler may give one object to many clients."""
+    if "send" in vars(response):  # a middleware's, which would send the first; that is of this request alone
+        return response
     response = copy(response)
     response.raw_headers = list(response.raw_headers)
     return response
+
+
+class _Saving(ExchangeAround):
+    """An exchange that calls `save` with the fields of the answer before its head goes out."""
+
+    save: Callable[[Fields], Awaitable[Fields]]
+
+    def __init__(self, exchange: Exchange, save: Callable[[Fields], Awaitable[Fields]]) -> None:
+        super().__init__(exchange)
+        vars(self)["save"] = save
+
+    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
+        await self.exchange.respond(status, await self.save(fields), content)
+
+    async def start(self, status: int, fields: Fields) -> None:
+        await self.exchange.start(status, await self.save(fields))
 
 
 class _InCookie:
