@@ -315,9 +315,7 @@ def keep_private(headers: MutableHeaders) -> None:
     >>> response.headers["cache-control"], response.headers["vary"]
     ('private, max-age=60', 'Cookie')
     """
-    varies = [name.strip().lower() for name in headers.get("vary", "").split(",")]
-    if "cookie" not in varies and "*" not in varies:
-        headers.add("vary", "Cookie")
+    headers.vary("Cookie")
     directives = [directive.strip() for directive in headers.get("cache-control", "no-store").split(",")]
     if not {"no-store", "private"} & {directive.lower() for directive in directives}:
         shared = ("", "public", "s-maxage", "private")  # private="field" leaves the rest to everybody
