@@ -34,6 +34,14 @@ EMPTY = b"{}"
 MAX_DEPTH = 64
 SWEEP_EVERY = 600.0  # seconds
 
+_PREPARE = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "CREATE TABLE IF NOT EXISTS sessions "
+    "(key TEXT PRIMARY KEY, data BLOB NOT NULL, ends REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS sessions_ends ON sessions (ends)",
+)
+
 
 class Kept(NamedTuple):
     """A session as it was found: JSON, and whether it should be written anew even if nothing changes."""
@@ -327,17 +335,19 @@ class SQLiteStore:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             # Each statement is a transaction of its own; the lock lets one thread in at a time.
             connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS sessions "
-                "(key TEXT PRIMARY KEY, data BLOB NOT NULL, ends REAL NOT NULL) WITHOUT ROWID"
-            )
-            connection.execute("CREATE INDEX IF NOT EXISTS sessions_ends ON sessions (ends)")
         except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the file of sessions {self.path} cannot be used: {error}") from None
+            raise self._unusable(error) from None
+        try:
+            for statement in _PREPARE:
+                connection.execute(statement)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._unusable(error) from None
         self._connection = connection
         return connection
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        return ConfigurationError(f"the file of sessions {self.path} cannot be used: {error}")
 
     def _close(self) -> None:
         with self._lock:
