@@ -17,10 +17,10 @@ from .responses import (
     redirect,
 )
 from .router import Router
-from .sessions import flash, get_flashed_messages
 from .templates import render_template, render_template_string, stream_template, url_for
 
 if TYPE_CHECKING:
+    from .sessions import flash, get_flashed_messages
     from .testing import TestClient
     from .uploads import UploadFile
 
@@ -51,7 +51,12 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: a hello does not need them.
-_LATER = {"TestClient": ".testing", "UploadFile": ".uploads"}
+_LATER = {
+    "TestClient": ".testing",
+    "UploadFile": ".uploads",
+    "flash": ".sessions",
+    "get_flashed_messages": ".sessions",
+}
 
 
 def __getattr__(name: str) -> Any:

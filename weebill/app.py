@@ -41,7 +41,6 @@ from .responses import RedirectResponse, Response
 from .router import Area, Route, Router
 from .routing import compile_pattern
 from .secret_keys import checked_keys, keys_of_environment
-from .sessions import keep_private
 from .settings import load
 from .sites import Sites, common_routers
 from .static import StaticFiles
@@ -494,6 +493,8 @@ class App(Router):
             return error_response(request, HTTPException(500))
         session = getattr(request, "_session", None)
         if session is not None and session.is_touched:  # its middleware has been passed by
+            from .sessions import keep_private  # a hello does not need it
+
             keep_private(passed.headers)
         return passed
 
