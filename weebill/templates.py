@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +130,8 @@ class Templates:
             raise
 
     def _not_found(self, error: jinja2.TemplateNotFound) -> ConfigurationError:
+        from difflib import get_close_matches  # only a mistake needs it
+
         from .template_environment import place_of
 
         folders = " and ".join(map(str, self.folders))
