@@ -237,7 +237,7 @@ def test_json_is_read_and_malformed_json_is_400(client: Any) -> None:
     for content in (b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000):
         answer = client.post("/json", content=content)
         assert answer.status_code == 400
-        assert answer.json()["detail"].startswith("The content is not JSON: ")
+        assert answer.json()["detail"].startswith("The content is ")
 
 
 def test_text_follows_its_charset_and_what_cannot_be_read_is_400(client: Any) -> None:

@@ -286,7 +286,7 @@ def test_no_command_at_all_shows_the_help_and_ends_with_2(here: Here) -> None:
         (
             "from weebill import App\napp = App()\n@app.get('/')\ndef f(x): ...",
             "p",
-            "nothing fills the parameter 'x' of f (p.py:3) for /",
+            "nothing fills the parameter 'x' of f (p.py:3) for GET /: annotate it",
         ),
         (
             "from weebill import App\napp = App()\n@app.get('/')\ndef a(): ...\n@app.get('/')\ndef b(): ...",

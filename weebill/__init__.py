@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Meta
+
 from .app import App
-from .errors import HTTPException
+from .errors import HTTPException, ValidationError
 from .files import FileResponse
+from .injection import Depends
+from .parameters import Cookie, File, Form, Header, Query
 from .requests import Request
 from .responses import (
     HTMLResponse,
@@ -28,11 +32,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Cookie",
+    "Depends",
+    "File",
     "FileResponse",
+    "Form",
     "HTMLResponse",
     "HTTPException",
+    "Header",
     "JSONResponse",
+    "Meta",
     "PlainTextResponse",
+    "Query",
     "RedirectResponse",
     "Request",
     "Response",
@@ -40,6 +51,7 @@ __all__ = [
     "StreamingResponse",
     "TestClient",
     "UploadFile",
+    "ValidationError",
     "abort",
     "flash",
     "get_flashed_messages",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
-from .binding import Handler, bind, bind_handler, parameters
+from .binding import Handler, bind, parameters
 from .bridges.asgi import serve_scope
 from .error_pages import debug_response, error_response
 from .errors import (
@@ -27,10 +28,12 @@ from .errors import (
 from .exchange import UNWANTED, Application, Exchange, Intake
 from .functions import describe, is_async
 from .habits import unknown_options
+from .injection import Overrides
 from .mount import Mount
 from .pipeline import (
     AfterHookFailed,
     after_steps,
+    bound,
     compose,
     handle_error,
     keep_fields,
@@ -116,6 +119,7 @@ class App(Router):
         self._lifespan = lifespan and _as_context_manager(lifespan)
         self._on_startup: list[Handler] = []
         self._on_shutdown: list[Handler] = []
+        self._overrides = Overrides({}, self._changed)
         self._stack = AsyncExitStack()
         self._own: dict[tuple[Handler, tuple[Router, ...]], Route] = {}
         self._options = self._own_route(_answer_options, (self,))
@@ -161,7 +165,8 @@ class App(Router):
         if route.application is not None:
             self._register_mount(route)
         else:
-            bind_handler(route.handler, route.converters, f"for {route.pattern.text}")
+            if bound(route).wants_form and not route.intake.stream:
+                route.intake = replace(route.intake, stream=True)  # it is read as it comes
             site.table.add(route.pattern, route.methods, route)
             self._urls.add(route)
         self._is_plain = self._sites.is_plain
@@ -186,6 +191,27 @@ class App(Router):
         super()._changed()
         self._own = {}
         self._options = self._own_route(_answer_options, (self,))
+
+    @property
+    def dependency_overrides(self) -> MutableMapping[Handler, Handler]:
+        """Dependencies that others stand for, in tests above all: `app.dependency_overrides[get_db] = fake`.
+
+        >>> app = App()
+        >>> def who() -> str:
+        ...     return "nobody"
+        >>> @app.get("/")
+        ... async def index(name: str = Depends(who)) -> str:
+        ...     return name
+        >>> app.dependency_overrides[who] = lambda: "ann"
+        >>> TestClient(app).get("/").text
+        'ann'
+        """
+        return self._overrides
+
+    @dependency_overrides.setter
+    def dependency_overrides(self, functions: Mapping[Handler, Handler]) -> None:
+        self._overrides = Overrides(functions, self._changed)
+        self._changed()
 
     def static(self, prefix: str, folder: str | Path, *, name: str = "static", **options: Any) -> None:
         """Serve the files of `folder`, seen from the App's own, below `prefix`.
@@ -449,7 +475,7 @@ class App(Router):
         async def recover_outside(request: Request, error: Exception) -> Response:
             return await self._recover_outside(request, route, error)
 
-        route.answer = compose(route, recover, recover_outside)
+        route.answer = compose(route, recover, recover_outside, self._overrides)
         return route.answer
 
     def _refusing(self, route: Route) -> Route:

@@ -9,7 +9,7 @@ SignatureError says which parameter of which handler, in which file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
@@ -24,9 +24,10 @@ __all__ = [
     "Resolver",
     "Source",
     "bind",
-    "bind_handler",
     "bind_hook",
+    "itself",
     "parameters",
+    "request_source",
 ]
 
 S = TypeVar("S")
@@ -82,6 +83,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     and it is often imported for one only."""
     while hasattr(function, "func"):  # functools.partial
         function = function.func
+    if isinstance(function, type):
+        if not inspect.isfunction(function.__init__):  # type: ignore[misc]
+            return get_type_hints(function, include_extras=True)
+        function = function.__init__  # type: ignore[misc]
     if not inspect.isroutine(function):
         function = getattr(function, "__call__", function)  # noqa: B004
     # As inspect.signature does: a wrapper with a signature of its own stands for itself.
@@ -108,28 +113,12 @@ def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: st
     return resolvers
 
 
-def bind_handler(handler: Handler, in_path: Iterable[str], purpose: str) -> Callable[[Request], Any]:
-    """A function from a request to what `handler` returns, filling `request` and the path's parameters."""
-    names = tuple(in_path)
-    resolvers = bind(handler, (_request_source, _path_source(names)), purpose)
-    if not resolvers:
-        return lambda request: handler()
-    of_path = [name for name, resolver in resolvers.items() if resolver is not _itself]
-    if not of_path and len(resolvers) == 1:
-        only = next(iter(resolvers))
-        return handler if _is_first(handler, only) else lambda request: handler(**{only: request})
-    if len(of_path) == len(resolvers) == len(names):  # PERF: no dict is built for the usual handler
-        return lambda request: handler(**request.params)
-    pairs = tuple(resolvers.items())
-    return lambda request: handler(**{name: resolver(request) for name, resolver in pairs})
-
-
 def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any], Any]:
     """A function `(request, value)` that calls `hook` with the request, where a parameter asks for it, and
     with the value in the one other parameter; `extra` names it in the SignatureError."""
     wants = parameters(hook, purpose)
-    others = [p.name for p in wants if _request_source(p) is None and not p.has_default]
-    ours = [p.name for p in wants if _request_source(p) is not None]
+    others = [p.name for p in wants if request_source(p) is None and not p.has_default]
+    ours = [p.name for p in wants if request_source(p) is not None]
     if len(others) > (1 if extra else 0):
         known = f"request and {extra}" if extra else "request"
         raise SignatureError(
@@ -145,24 +134,13 @@ def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any
     return call
 
 
-def _itself(request: Request) -> Request:
-    return request
-
-
-def _request_source(parameter: Parameter) -> Resolver[Request] | None:
+def request_source(parameter: Parameter) -> Resolver[Request] | None:
+    """The request: by type, or by name where there is no annotation."""
     annotated = isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Request)
     unannotated = parameter.annotation is inspect.Parameter.empty
-    return _itself if annotated or (parameter.name == "request" and unannotated) else None
+    return itself if annotated or (parameter.name == "request" and unannotated) else None
 
 
-def _path_source(names: Sequence[str]) -> Source[Request]:
-    def source(parameter: Parameter) -> Resolver[Request] | None:
-        name = parameter.name
-        return (lambda request: request.params[name]) if name in names else None
-
-    return source
-
-
-def _is_first(handler: Handler, name: str) -> bool:
-    first = next(iter(inspect.signature(handler).parameters.values()))
-    return first.name == name and first.kind is first.POSITIONAL_OR_KEYWORD
+def itself(request: Request) -> Request:
+    """The resolver of a parameter that is the request."""
+    return request

@@ -273,7 +273,7 @@ def _nothing(parameter: Parameter) -> Resolver[Event[Any]] | None:
     return (lambda event: None) if unannotated and not parameter.has_default else None
 
 
-def _sources(function: Callable[..., Any]) -> Sequence[Source[Event[Any]]]:
+def _sources(function: Callable[..., Any], purpose: str) -> Sequence[Source[Event[Any]]]:
     return (_by_class, _marked(describe(function)), _nothing)
 
 

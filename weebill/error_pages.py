@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from html import escape
 
-from .errors import HTTPException, reason_phrase
+from .errors import HTTPException, ValidationError, reason_phrase
 from .headers import best_match
 from .requests import Request
 from .responses import HTMLResponse, JSONResponse, Response
@@ -32,11 +32,17 @@ def error_response(request: Request, error: HTTPException) -> Response:
     """A page for a client that prefers HTML, else a problem document."""
     title = f"{error.status_code} {reason_phrase(error.status_code)}".strip()
     if _prefers_html(request):
-        page = _PAGE.format(title=escape(title), detail=escape(error.detail), more="")
+        faults = error.errors if isinstance(error, ValidationError) else ()
+        more = (
+            "<ul>{}</ul>".format("".join(f"<li>{escape(str(fault))}" for fault in faults)) if faults else ""
+        )
+        page = _PAGE.format(title=escape(title), detail="" if faults else escape(error.detail), more=more)
         return HTMLResponse(page, error.status_code, error.headers)
     problem: dict[str, object] = {"title": reason_phrase(error.status_code), "status": error.status_code}
     if error.detail != problem["title"]:
         problem["detail"] = error.detail
+    if isinstance(error, ValidationError):
+        problem["errors"] = [fault._asdict() for fault in error.errors]
     return JSONResponse(problem, error.status_code, error.headers, "application/problem+json")
 
 

@@ -16,6 +16,7 @@ WeebillError
 │   ├── MalformedForm             400, what is no form, with its place
 │   ├── MissingField              400, a field or file that a form does not have; a KeyError too
 │   ├── UploadRefused             400 or 409, a file that cannot be saved under its name
+│   ├── ValidationError           422, values of a request that do not fit their types
 │   ├── QueueFull                 503, the limit `thread_queue`
 │   └── HandlerTimeout            503, the limits `timeout=` of a route and `handler_timeout`
 ├── ProtocolError                 the peer is wrong: answered by the server itself, then closed
@@ -36,10 +37,10 @@ WeebillError
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "BodyTooLarge",
@@ -54,6 +55,7 @@ __all__ = [
     "EventDataError",
     "EventNotFound",
     "FieldTooLarge",
+    "Fault",
     "FieldsTooLarge",
     "FormTooLarge",
     "HTTPException",
@@ -77,6 +79,7 @@ __all__ = [
     "TooManyConnections",
     "TooManyParts",
     "UploadRefused",
+    "ValidationError",
     "WeebillError",
     "reason_phrase",
 ]
@@ -251,6 +254,36 @@ class UploadRefused(HTTPException, ValueError):
     ...     print(error)
     400 The file cannot be saved: its name '../secret' is a path.
     """
+class Fault(NamedTuple):
+    """What is wrong with one value of a request, and its place: "query.limit", "body.items[2].price"."""
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+MAX_FAULTS = 100
+
+
+class ValidationError(HTTPException):
+    """Values of a request do not fit their types (RFC 9110 section 15.5.21).
+
+    `errors` are pairs of a place and a message; the first hundred are kept, each once. A handler may raise
+    it too, for what no type can say.
+
+    >>> error = ValidationError([("query.limit", "expected int"), ("body.name", "missing")])
+    >>> error.errors[1].place
+    'body.name'
+    >>> print(error)
+    422 query.limit: expected int (and 1 more)
+    """
+
+    def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
+        self.errors = tuple(dict.fromkeys(Fault(*error) for error in errors))[:MAX_FAULTS]
+        more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
+        super().__init__(422, f"{self.errors[0]}{more}" if self.errors else None)
 
 
 class QueueFull(HTTPException):

@@ -23,16 +23,21 @@ def describe(function: Callable[..., Any]) -> str:
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine or an async generator: it belongs on the loop."""
-    while hasattr(function, "func"):
-        function = function.func
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return True
-    call = getattr(function, "__call__", None)  # noqa: B004
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+    return any(
+        inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in _what_is_called(function)
+    )
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a generator or an async generator, and does nothing else yet."""
-    while hasattr(function, "func"):
+    return any(
+        inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _what_is_called(function)
+    )
+
+
+def _what_is_called(function: Callable[..., Any]) -> tuple[Any, ...]:
+    while hasattr(function, "func"):  # functools.partial
         function = function.func
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    if isinstance(function, type):  # its __call__ is that of its instances
+        return ()
+    return function, getattr(function, "__call__", None)  # noqa: B004

@@ -4,28 +4,43 @@
     async def show(user=Depends(get_user)): ...
 
 `Injection.plan` works out once, at registration, how each parameter is filled: by the sources of the
-subject (an event, later a request), or by another function, whose own plan hangs below. Calling the plan
+subject (an event or a request), or by another function, whose own plan hangs below. Calling the plan
 with a subject runs it, inner dependencies first. Values are kept in the subject's DependencyCache, so that
 within one context each dependency runs once, even when two calls ask for it at the same time.
+
+For an event every function is an `async def`. For a request (`bind_handler`) it is anything that can be
+called: what is `def` runs in a worker thread, all of it in one hop where nothing in the tree needs the loop;
+what yields is gone on with when the answer has been sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
+from functools import partial
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
 
-from .binding import Parameter, Source, bind
-from .errors import SignatureError
+from .binding import Handler, Parameter, Resolver, Source, bind, itself
+from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
+from .parameters import FromPath, RequestSources
+from .requests import Request
+from .routing import Converter
+from .threads import run_in_thread
+from .validation import stripped
 
 __all__ = [
+    "Bound",
     "Dependency",
     "DependencyCache",
     "Depends",
     "Injection",
+    "Overrides",
     "Plan",
+    "bind_handler",
     "depend",
     "markers",
     "require_async",
@@ -34,22 +49,37 @@ __all__ = [
 S = TypeVar("S")
 
 Function = Callable[..., Any]
+Call = Callable[[S, dict[str, Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """What `Depends` returns. Two of the same function are equal: they share one cached value."""
 
-    fn: Function
+    fn: Function | None
     use_cache: bool = field(default=True, compare=False)
     timeout: float | None = field(default=None, compare=False)
 
 
-def Depends(fn: Function, use_cache: bool = True, timeout: float | None = None) -> Any:  # noqa: N802
-    """As a parameter's default, or in its `Annotated[...]`: fill it with what `fn` returns.
+def Depends(  # noqa: N802
+    fn: Function | None = None, use_cache: bool = True, timeout: float | None = None
+) -> Any:
+    """As a parameter's default, or in its `Annotated[...]`: fill it with what `fn` returns or yields.
 
-    `fn` is an `async def` whose own parameters are filled in the same way. `use_cache`: once per context.
-    `timeout` in seconds, for `fn` and what it depends on; beyond it TimeoutError.
+    The parameters of `fn` are filled in the same way as a handler's. `fn` is a function, `async def` or
+    `def`, a class, or a generator, whose part after `yield` runs when the answer has been sent, with the
+    exception that was answered, if there was one, raised at the `yield`; for events it is an `async def`.
+    Without `fn` it is the class that the parameter is annotated with. `use_cache`: once per request or
+    context. `timeout` in seconds, for `fn` and what it depends on; beyond it TimeoutError.
+
+    >>> def page(number: int = 1) -> int:
+    ...     return max(number, 1)
+    >>> app = App()
+    >>> @app.get("/")
+    ... async def index(page: Annotated[int, Depends(page)]) -> list[int]:
+    ...     return [page]
+    >>> TestClient(app).get("/?number=-3").json()
+    [1]
     """
     return Dependency(fn, use_cache, timeout)
 
@@ -70,6 +100,29 @@ def require_async(function: Function, purpose: str) -> None:
 def markers(parameter: Parameter) -> tuple[Any, ...]:
     """The metadata of a parameter that is annotated with `Annotated[...]`."""
     return get_args(parameter.annotation)[1:] if get_origin(parameter.annotation) is Annotated else ()
+
+
+class Overrides(dict[Function, Function]):
+    """Dependencies in the place of others; `changed` is called when there are others."""
+
+    def __init__(self, functions: Mapping[Function, Function], changed: Callable[[], None]) -> None:
+        super().__init__(functions)
+        self._changed = changed
+
+    def __setitem__(self, function: Function, other: Function) -> None:
+        super().__setitem__(function, other)
+        self._changed()
+
+    def __delitem__(self, function: Function) -> None:
+        super().__delitem__(function)
+        self._changed()
+
+    clear, pop, popitem = MutableMapping.clear, MutableMapping.pop, MutableMapping.popitem
+    setdefault, update = MutableMapping.setdefault, MutableMapping.update
+
+    def __ior__(self, others: Any) -> Overrides:  # type: ignore[override,misc]
+        self.update(others)
+        return self
 
 
 class DependencyCache(dict[Any, Any]):
@@ -111,23 +164,32 @@ class DependencyCache(dict[Any, Any]):
             future.cancel()  # does nothing unless we were cancelled
 
 
+def _awaited(function: Function, purpose: str) -> Call[Any]:
+    """How an event's functions are called."""
+    require_async(function, purpose)
+    return lambda subject, arguments: cast("Awaitable[Any]", function(**arguments))
+
+
 @dataclass(frozen=True)
 class Injection(Generic[S]):
     """The rules for one kind of subject.
 
-    `sources(function)` are the ways to fill the parameters of `function`, asked in order (see binding.py);
-    `cache(subject)` is where the values of its dependencies are kept.
+    `sources(function, purpose)` are the ways to fill the parameters of `function`, asked in order (see
+    binding.py); `cache(subject)` is where the values of its dependencies are kept; `caller(function,
+    purpose)` says how it is called, or raises SignatureError; `overrides` replaces functions by others.
     """
 
-    sources: Callable[[Function], Sequence[Source[S]]]
+    sources: Callable[[Function, str], Sequence[Source[S]]]
     cache: Callable[[S], DependencyCache]
+    caller: Callable[[Function, str], Call[S]] = _awaited
+    overrides: Mapping[Function, Function] = field(default_factory=dict)
 
     def plan(self, function: Function, purpose: str) -> Plan[S]:
         """How to call `function` for a subject. Raises SignatureError, with `purpose` at its end."""
         return self._plan(function, purpose, ())
 
     def _plan(self, function: Function, purpose: str, above: tuple[Function, ...]) -> Plan[S]:
-        require_async(function, purpose)
+        call = self.caller(function, purpose)
         if function in above:
             raise SignatureError(f"{describe(function)} depends on itself")
         below = (*above, function)
@@ -136,39 +198,89 @@ class Injection(Generic[S]):
             asked = [m for m in (parameter.default, *markers(parameter)) if isinstance(m, Dependency)]
             if not asked:
                 return None
-            inner = self._plan(asked[0].fn, f"as a dependency of {describe(function)}", below)
-            return _Resolved(asked[0], inner, self.cache)
+            fn = asked[0].fn or stripped(parameter.annotation)
+            if (
+                other := self.overrides.get(fn)
+            ) is not None and other not in below:  # it may ask for `fn` itself
+                fn = other
+            inner = self._plan(fn, f"as a dependency of {describe(function)} {purpose}", below)
+            key = Dependency(fn, asked[0].use_cache, asked[0].timeout)
+            return _Resolved(key, inner, self.cache)
 
-        return Plan(function, bind(function, (dependency, *self.sources(function)), purpose))
+        return Plan(function, call, bind(function, (dependency, *self.sources(function, purpose)), purpose))
 
 
 class Plan(Generic[S]):
-    """An async function and how each of its parameters is filled: `await plan(subject)`."""
+    """A function and how each of its parameters is filled: `await plan(subject)`.
 
-    __slots__ = ("_dependencies", "_values", "function")
+    `is_plain`: neither it nor what it depends on needs the loop, so that `here` can run it in a thread.
+    """
 
-    def __init__(self, function: Function, resolvers: dict[str, Callable[[S], Any]]) -> None:
+    __slots__ = ("call", "dependencies", "function", "is_plain", "values")
+
+    def __init__(self, function: Function, call: Call[S], resolvers: dict[str, Resolver[S]]) -> None:
         self.function = function
-        self._values = [(n, r) for n, r in resolvers.items() if not isinstance(r, _Resolved)]
-        self._dependencies = [(n, r) for n, r in resolvers.items() if isinstance(r, _Resolved)]
+        self.call = call
+        self.values = {n: r for n, r in resolvers.items() if not isinstance(r, _Resolved)}
+        self.dependencies = {n: r for n, r in resolvers.items() if isinstance(r, _Resolved)}
+        self.is_plain = not is_async(function) and not is_generator(function)
+        self.is_plain &= all(inner.is_plain for inner in self.dependencies.values())
 
     async def __call__(self, subject: S) -> Any:
         """Fill the parameters and call the function. Raises what it, a source or a dependency raises."""
-        arguments = {name: resolve(subject) for name, resolve in self._values}
-        for name, dependency in self._dependencies:
-            arguments[name] = await dependency(subject)
-        return await self.function(**arguments)
+        return await self.call(subject, await self.fill(subject))
+
+    async def fill(self, subject: S) -> dict[str, Any]:
+        """The arguments, dependencies first: who may not ask is not told what is wrong with the question.
+
+        What does not fit is gathered from all of them, and raised as one ValidationError.
+        """
+        arguments: dict[str, Any] = {}
+        faults: list[Fault] = []
+        for name, dependency in self.dependencies.items():
+            try:
+                arguments[name] = await dependency(subject)
+            except ValidationError as error:
+                faults += error.errors
+        return _filled(self.values, subject, arguments, faults)
+
+    def here(self, subject: S) -> Any:
+        """The same without the loop."""
+        arguments: dict[str, Any] = {}
+        faults: list[Fault] = []
+        for name, dependency in self.dependencies.items():
+            try:
+                arguments[name] = dependency.here(subject)
+            except ValidationError as error:
+                faults += error.errors
+        return self.function(**_filled(self.values, subject, arguments, faults))
+
+
+def _filled(
+    values: dict[str, Resolver[S]], subject: S, arguments: dict[str, Any], faults: list[Fault]
+) -> dict[str, Any]:
+    """`arguments`, and the values that come from the subject itself. Raises ValidationError for `faults`
+    and those that come to them."""
+    for name, resolve in values.items():
+        try:
+            arguments[name] = resolve(subject)
+        except ValidationError as error:
+            faults += error.errors
+    if faults:
+        raise ValidationError(faults)
+    return arguments
 
 
 class _Resolved(Generic[S]):
     """A Dependency whose own plan is made."""
 
-    __slots__ = ("_cache", "_dependency", "_plan")
+    __slots__ = ("_cache", "_dependency", "_plan", "is_plain")
 
     def __init__(self, dependency: Dependency, plan: Plan[S], cache: Callable[[S], DependencyCache]) -> None:
         self._dependency = dependency
         self._plan = plan
         self._cache = cache
+        self.is_plain = plan.is_plain and dependency.timeout is None
 
     async def __call__(self, subject: S) -> Any:
         if self._dependency.use_cache:
@@ -180,3 +292,121 @@ class _Resolved(Generic[S]):
             return await self._plan(subject)
         async with asyncio.timeout(self._dependency.timeout):
             return await self._plan(subject)
+
+    def here(self, subject: S) -> Any:
+        """The value, without the loop."""
+        if not self._dependency.use_cache:
+            return self._plan.here(subject)
+        cache = self._cache(subject)
+        if self._dependency not in cache:
+            cache[self._dependency] = self._plan.here(subject)
+        return cache[self._dependency]
+
+
+# -- requests
+
+
+class Bound(NamedTuple):
+    """A handler whose arguments are filled: `call(request)`.
+
+    `runs` says where: "on_loop" it is awaited, "in_thread" called in a worker thread, "at_once" called where
+    one is, for it gives a generator. `wants_form`: the form must have been read before.
+    """
+
+    call: Callable[[Request], Any]
+    runs: str
+    wants_form: bool = False
+
+
+def bind_handler(
+    handler: Handler,
+    converters: Mapping[str, Converter],
+    purpose: str,
+    *,
+    methods: Sequence[str] = (),
+    is_streamed: bool = False,
+    overrides: Mapping[Function, Function] | None = None,
+) -> Bound:
+    """How to call `handler` for a request; everything is worked out here. Raises SignatureError.
+
+    `converters` are those of its path, by parameter. `is_streamed`: it reads the content itself. `overrides`
+    are dependencies in the place of others.
+    """
+    sources = RequestSources(converters, methods, is_streamed)
+    plan = Injection(sources.of, _cache_of, _called, overrides or {}).plan(handler, purpose)
+    runs = "at_once" if is_generator(handler) else "on_loop" if is_async(handler) else "in_thread"
+    if not plan.dependencies:
+        return Bound(_direct(handler, plan.values, len(converters)), runs, sources.wants_form)
+    if runs == "in_thread" and plan.is_plain:
+        return Bound(plan.here, runs, sources.wants_form)
+
+    async def call(request: Request) -> Any:
+        arguments = await plan.fill(request)
+        if runs == "in_thread":
+            return await run_in_thread(handler, **arguments)
+        return handler(**arguments) if runs == "at_once" else await handler(**arguments)
+
+    return Bound(call, "on_loop", sources.wants_form)
+
+
+def _direct(handler: Handler, values: dict[str, Resolver[Request]], in_path: int) -> Callable[[Request], Any]:
+    """The call of a handler without dependencies."""
+    if not values:
+        return lambda request: handler()
+    resolvers = list(values.values())
+    if resolvers == [itself]:
+        only = next(iter(values))
+        return handler if _is_first(handler, only) else lambda request: handler(**{only: request})
+    if in_path == len(values) and all(isinstance(resolver, FromPath) for resolver in resolvers):
+        return lambda request: handler(**request.params)  # PERF: no dict is built for the usual handler
+    return lambda request: handler(**_filled(values, request, {}, []))
+
+
+def _is_first(handler: Handler, name: str) -> bool:
+    first = next(iter(inspect.signature(handler).parameters.values()))
+    return first.name == name and first.kind is first.POSITIONAL_OR_KEYWORD
+
+
+def _cache_of(request: Request) -> DependencyCache:
+    try:
+        return cast("DependencyCache", request._dependencies)
+    except AttributeError:
+        cache = request._dependencies = DependencyCache()
+        return cache
+
+
+def _called(function: Function, purpose: str) -> Call[Request]:
+    """How a request's functions are called, each where it belongs."""
+    if not callable(function):
+        raise SignatureError(f"{function!r} cannot be called {purpose}")
+    if not is_generator(function):
+        if is_async(function):
+            return lambda request, arguments: cast("Awaitable[Any]", function(**arguments))
+        return lambda request, arguments: run_in_thread(partial(function, **arguments))
+    if is_async(function):
+        open_async = asynccontextmanager(function)
+        return lambda request, arguments: request.afterwards.cleanup.enter_async_context(
+            open_async(**arguments)
+        )
+    opened = contextmanager(function)
+
+    async def enter(request: Request, arguments: dict[str, Any]) -> Any:
+        return await _enter_in_thread(request, opened(**arguments))
+
+    return enter
+
+
+async def _enter_in_thread(request: Request, context: Any) -> Any:
+    """Run a generator to its `yield`. A thread cannot be stopped: who gives up waiting leaves it entered, and
+    so it is left, too, when the answer has been sent."""
+    entering = run_in_thread(context.__enter__)
+
+    async def leave(*error: Any) -> bool | None:
+        await asyncio.wait((entering,))
+        if entering.cancelled() or entering.exception() is not None:
+            return None
+        left: bool | None = await run_in_thread(context.__exit__, *error)
+        return left
+
+    request.afterwards.cleanup.push_async_exit(leave)
+    return await asyncio.shield(entering)

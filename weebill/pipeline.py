@@ -14,15 +14,16 @@ to a worker thread; with no hooks and no middleware the handler is called with n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .binding import Handler, bind_handler, bind_hook
+from .binding import Handler, bind_hook
 from .errors import HandlerTimeout, HTTPException, ReturnValueError
-from .functions import describe, is_async, is_generator
+from .functions import describe, is_async
 from .headers import check_field
+from .injection import Bound, bind_handler
 from .requests import Request
 from .responses import Response, to_response
 from .threads import run_in_thread
@@ -34,6 +35,7 @@ __all__ = [
     "AfterHookFailed",
     "Answer",
     "after_steps",
+    "bound",
     "compose",
     "handle_error",
     "keep_fields",
@@ -42,6 +44,7 @@ __all__ = [
 
 Answer = Callable[[Request], Awaitable[Response]]
 Recover = Callable[[Request, Exception], Awaitable[Response]]
+Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
 class AfterHookFailed(Exception):
@@ -59,10 +62,12 @@ class Step(NamedTuple):
     on_loop: bool
 
 
-def compose(route: Route, recover: Recover, recover_outside: Recover) -> Answer:
+def compose(
+    route: Route, recover: Recover, recover_outside: Recover, overrides: Overrides | None = None
+) -> Answer:
     """The function that answers a request of `route`. `recover_outside` makes an answer of what a middleware
-    raises. SignatureError for an unfit hook."""
-    answer = _core(route, recover)
+    raises, `overrides` are dependencies in the place of others. SignatureError for an unfit hook."""
+    answer = _core(route, recover, _timed(route, bound(route, overrides)))
     for middleware in reversed(_middlewares(route)):
         answer = _wrap(middleware, answer, recover_outside)
     return answer
@@ -111,12 +116,44 @@ def keep_fields(broken: Response, response: Response) -> None:
                 response.raw_headers.append((name, value))
 
 
-def _core(route: Route, recover: Recover) -> Answer:
+def bound(route: Route, overrides: Overrides | None = None) -> Bound:
+    """The handler of `route`, with its arguments filled. SignatureError for one that cannot be."""
+    purpose = f"for {' '.join((*route.methods, route.pattern.text))}"
+    return bind_handler(
+        route.handler,
+        route.converters,
+        purpose,
+        methods=route.methods,
+        is_streamed=route.intake.stream,
+        overrides=overrides,
+    )
+
+
+def _timed(route: Route, handler: Bound) -> Bound:
+    """The handler within its timeout, and behind its form: that comes as slowly as its client sends it."""
+    if route.timeout is not None:
+        handler = Bound(_within(route.timeout, handler), "on_loop", handler.wants_form)
+    return Bound(_with_form(handler), "on_loop") if handler.wants_form else handler
+
+
+def _with_form(handler: Bound) -> Callable[[Request], Any]:
+    call, runs, _ = handler
+
+    async def behind_the_form(request: Any) -> Any:
+        await request.load_form()
+        if runs == "in_thread":
+            return await run_in_thread(call, request)
+        return call(request) if runs == "at_once" else await call(request)
+
+    return behind_the_form
+
+
+def _core(route: Route, recover: Recover, handler: Bound) -> Answer:
     before = [_before(hook) for router in route.routers for hook in router.before_hooks]
     after = after_steps(route.routers)
     if not before and not after:
-        return _bare(route, recover)
-    row = _hops([*before, _handling(route), *after])
+        return _bare(route.handler, recover, handler)
+    row = _hops([*before, _handling(route.handler, handler), *after])
     ending = _hops(after)
 
     async def answer(request: Request) -> Response:
@@ -139,12 +176,9 @@ def _core(route: Route, recover: Recover) -> Answer:
     return answer
 
 
-def _bare(route: Route, recover: Recover) -> Answer:
+def _bare(handler: Handler, recover: Recover, filled: Bound) -> Answer:
     """Nothing around the handler."""
-    handler, call = route.handler, _call(route)
-    waits = is_async(handler)
-    if route.timeout is not None:
-        call, waits = _within(route.timeout, call, waits), True
+    call, runs, _ = filled
 
     async def on_loop(request: Request) -> Response:
         try:
@@ -164,13 +198,14 @@ def _bare(route: Route, recover: Recover) -> Answer:
         except Exception as error:
             return await recover(request, error)
 
-    if is_generator(handler):  # calling it does nothing yet; the stream runs it where it belongs
+    if runs == "at_once":  # calling a generator does nothing yet; the stream runs it where it belongs
         return at_once
-    return on_loop if waits else in_thread
+    return on_loop if runs == "on_loop" else in_thread
 
 
-def _within(seconds: float, call: Callable[[Request], Any], waits: bool) -> Callable[[Request], Any]:
-    """`call` on the loop, with so much time. Raises HandlerTimeout."""
+def _within(seconds: float, handler: Bound) -> Callable[[Request], Any]:
+    """The call on the loop, with so much time. Raises HandlerTimeout."""
+    call, waits = handler.call, handler.runs == "on_loop"
 
     async def limited(request: Request) -> Any:
         try:
@@ -184,29 +219,19 @@ def _within(seconds: float, call: Callable[[Request], Any], waits: bool) -> Call
     return limited
 
 
-def _call(route: Route) -> Callable[[Request], Any]:
-    purpose = f"for {' '.join(route.methods)} {route.pattern.text}"
-    return bind_handler(route.handler, route.converters, purpose)
-
-
-def _handling(route: Route) -> Step:
-    handler, call = route.handler, _call(route)
-    on_loop = is_async(handler)
-    if route.timeout is not None:
-        call, on_loop = _within(route.timeout, call, on_loop), True
-    if on_loop and not is_generator(handler):
+def _handling(handler: Handler, filled: Bound) -> Step:
+    call, runs, _ = filled
+    if runs == "on_loop":
 
         async def handle(request: Request, value: Any) -> Response:
             return to_response(await call(request) if value is None else value, handler)
 
-        return Step(handle, on_loop)
+        return Step(handle, True)
 
-    def handle_in_thread(request: Request, value: Any) -> Response:
+    def handle_here(request: Request, value: Any) -> Response:
         return to_response(call(request) if value is None else value, handler)
 
-    if on_loop:
-        return Step(_awaitable(handle_in_thread), on_loop)
-    return Step(handle_in_thread, on_loop)
+    return Step(handle_here, False) if runs == "in_thread" else Step(_awaitable(handle_here), True)
 
 
 def _before(hook: Handler) -> Step:

@@ -9,13 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-import msgspec
-
 from .afterwards import Afterwards
 from .body import NO_BODY
 from .errors import ConfigurationError, HTTPException
 from .exchange import BUFFERED, ENCODED_SLASH
 from .headers import Headers, MultiDict, parse_cookies, parse_query
+from .validation import decode_json
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,6 +47,7 @@ class Request:
     __slots__ = (
         "_afterwards",
         "_cookies",
+        "_dependencies",
         "_form",
         "_headers",
         "_query",
@@ -62,6 +62,7 @@ class Request:
     # Filled when they are first asked for.
     _cookies: dict[str, str]
     _form: FormReader
+    _dependencies: dict[Any, Any]
     _headers: Headers
     _query: MultiDict[str]
     _session: Session
@@ -254,10 +255,7 @@ class Request:
 
     def json(self) -> Any:
         """The content read as JSON. Raises HTTPException 400 that says where it is malformed."""
-        try:
-            return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-            raise HTTPException(400, f"The content is not JSON: {error}") from None
+        return decode_json(self.body)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The content piece by piece, as it arrives on a route with `stream=True`.
