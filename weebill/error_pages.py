@@ -34,7 +34,9 @@ def error_response(request: Request, error: HTTPException) -> Response:
     if _prefers_html(request):
         faults = error.errors if isinstance(error, ValidationError) else ()
         more = (
-            "<ul>{}</ul>".format("".join(f"<li>{escape(str(fault))}" for fault in faults)) if faults else ""
+            "<ul>{}</ul>".format("".join(f"<li>{escape(str(fault))}</li>" for fault in faults))
+            if faults
+            else ""
         )
         page = _PAGE.format(title=escape(title), detail="" if faults else escape(error.detail), more=more)
         return HTMLResponse(page, error.status_code, error.headers)

@@ -29,6 +29,7 @@ from .requests import Request
 from .routing import CONVERTERS, Converter
 from .validation import (
     Field,
+    completed,
     fields_of,
     find_faults,
     is_list,
@@ -576,4 +577,4 @@ def _maker(kind: Any, place: Place) -> Callable[[dict[str, Any]], Any]:
             faults = find_faults(found, kind, place.label, False, is_secret)
             raise ValidationError(faults or [Fault(place.label, str(error))]) from None
 
-    return make
+    return completed(kind, make)

@@ -37,6 +37,7 @@ from .errors import MAX_FAULTS, Fault, HTTPException, ValidationError
 
 __all__ = [
     "Field",
+    "completed",
     "decode_json",
     "fields_of",
     "find_faults",
@@ -163,7 +164,7 @@ def json_reader(annotation: Any, place: str = "body") -> Callable[[bytes], Any]:
             raise HTTPException(400, _malformed(content, error)) from None
         raise ValidationError(find_faults(value, annotation, place) or [first])
 
-    return read
+    return completed(annotation, read)
 
 
 def _pydantic_reader(annotation: Any, place: str) -> Callable[[bytes], Any]:
@@ -214,25 +215,56 @@ def _pydantic_faults(error: Any, place: str, is_secret: bool = False) -> list[Fa
     return found
 
 
-def unreadable(annotation: Any) -> str:
-    """Why msgspec cannot make values of this type, "" if it can."""
+def _types_within(annotation: Any) -> Iterator[Any]:
+    """What msgspec knows of a type, and of all types that it holds. Raises what their annotations raise."""
     from msgspec import inspect
 
-    try:
-        todo: list[Any] = [inspect.type_info(annotation)]
-    except Exception as error:  # annotations of fields are resolved here
-        return str(error).partition(" - type")[0]
+    todo: list[Any] = [inspect.type_info(annotation)]
     seen: set[int] = set()
     while todo:
         info = todo.pop()
-        if isinstance(info, inspect.CustomType):
-            return f"{_name(info.cls)} is no type that is known here"
-        if id(info) not in seen and isinstance(info, msgspec.Struct):
+        if isinstance(info, msgspec.Struct) and id(info) not in seen:
             seen.add(id(info))
+            yield info
             for name in info.__struct_fields__:
                 value = getattr(info, name)
                 todo += value if isinstance(value, tuple) else (value,)
-    return ""
+
+
+def unreadable(annotation: Any) -> str:
+    """Why msgspec cannot make values of this type, "" if it can."""
+    try:
+        unknown = [info.cls for info in _types_within(annotation) if type(info).__name__ == "CustomType"]
+    except Exception as error:
+        return str(error).partition(" - type")[0]
+    return f"{_name(unknown[0])} is no type that is known here" if unknown else ""
+
+
+def completed(annotation: Any, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`read`, and what it makes has all its fields: msgspec leaves the defaults of a dataclass to the class,
+    where neither `vars()` nor an encoder finds them."""
+    if not any(type(info).__name__ == "DataclassType" for info in _types_within(annotation)):
+        return read
+
+    def complete(text: Any) -> Any:
+        value = read(text)
+        todo = [value]
+        while todo:
+            part = todo.pop()
+            if isinstance(part, list | tuple | set | frozenset):
+                todo += part
+            elif isinstance(part, dict):
+                todo += part.values()
+            elif isinstance(part, msgspec.Struct):
+                todo += (getattr(part, name) for name in part.__struct_fields__)
+            elif dataclasses.is_dataclass(part) and (own := getattr(part, "__dict__", None)) is not None:
+                for f in dataclasses.fields(part):
+                    if f.default is not dataclasses.MISSING:
+                        own.setdefault(f.name, f.default)
+                todo += own.values()
+        return value
+
+    return complete
 
 
 # -- text
