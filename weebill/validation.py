@@ -368,10 +368,13 @@ class _Search:
     def _parts(self, value: Any, kind: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
         args = get_args(kind)
         if isinstance(value, list):
-            if get_origin(kind) is tuple and args[-1:] != (...,):
+            kinds: Any
+            if hasattr(kind, "_fields"):  # a NamedTuple
+                kinds = get_type_hints(kind, include_extras=True).values()
+            elif get_origin(kind) is tuple and args[-1:] != (...,):
                 if len(args) != len(value):
                     self._add(place, f"expected {len(args)} values, got {len(value)}")
-                kinds: Any = args
+                kinds = args
             else:
                 kinds = [args[0] if args else Any] * min(len(value), self.left + 1)
             for number, (item, inner) in enumerate(zip(value, kinds, strict=False)):
@@ -429,6 +432,7 @@ def _has_rules(annotation: Any, kind: Any) -> bool:
         get_origin(annotation) is Annotated
         or (len(get_args(kind)) == 2 and stripped(get_args(kind)[0]) is not str)  # the keys of a mapping
         or hasattr(kind, "__post_init__")
+        or hasattr(kind, "_fields")
         or getattr(getattr(kind, "__struct_config__", None), "tag", None) is not None
     )
 
