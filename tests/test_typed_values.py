@@ -169,7 +169,7 @@ def test_what_is_not_there_is_the_default_or_none_where_that_is_a_value(
 
 
 def test_a_parameter_without_annotation_may_be_marked_and_is_text() -> None:
-    async def handler(a=Query(), b=Header("x-b")) -> list[Any]:  # type: ignore[no-untyped-def]  # noqa: B008
+    async def handler(a=Query(), b=Header("x-b")) -> list[Any]:  # type: ignore[no-untyped-def]
         return [a, b]
 
     assert ask(handler, "/?a=1", headers={"x-b": "2"}).json() == ["1", "2"]

@@ -191,7 +191,7 @@ class Injection(Generic[S]):
     def _plan(self, function: Function, purpose: str, above: tuple[Function, ...]) -> Plan[S]:
         call = self.caller(function, purpose)
         if function in above:
-            raise SignatureError(f"{describe(function)} depends on itself")
+            raise SignatureError(f"{describe(function)} depends on itself {purpose}")
         below = (*above, function)
 
         def dependency(parameter: Parameter) -> _Resolved[S] | None:
@@ -199,6 +199,9 @@ class Injection(Generic[S]):
             if not asked:
                 return None
             fn = asked[0].fn or stripped(parameter.annotation)
+            if fn is inspect.Parameter.empty:
+                who = f"{parameter.name!r} of {describe(function)} {purpose}"
+                raise SignatureError(f"the Depends() of {who} names no function, and no annotation a class")
             if (
                 other := self.overrides.get(fn)
             ) is not None and other not in below:  # it may ask for `fn` itself
