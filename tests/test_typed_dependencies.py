@@ -81,6 +81,14 @@ class Instance:
         return ["instance", limit]
 
 
+@dataclass
+class Unhashable:
+    name: str
+
+    def __call__(self, limit: int = 10) -> Any:
+        return [self.name, limit]
+
+
 class Yielding:
     def __call__(self, limit: int = 10) -> Iterator[Any]:
         yield ["yielding", limit]
@@ -95,6 +103,7 @@ KINDS = [
     (Data, Data(3)),
     (Struct, Struct(3)),
     (Instance(), ["instance", 3]),
+    (Unhashable("no hash"), ["no hash", 3]),
     (Yielding(), ["yielding", 3]),
     (functools.partial(plain), ["plain", 3]),
     (functools.partial(waits_and_yields), ["waits and yields", 3]),
@@ -227,6 +236,16 @@ def test_requests_at_the_same_time_share_nothing() -> None:
     for thread in threads:
         thread.join()
     assert answers == {name: [True, [name, name]] for name in ("ann", "bob")}
+
+
+def test_equal_methods_are_one_dependency() -> None:
+    class Counter:
+        def count(self) -> int:
+            return counted()
+
+    counter = Counter()
+    answer = get(lambda a=Depends(counter.count), b=Depends(counter.count): [a, b])
+    assert answer.json() == [1, 1]
 
 
 # -- where they run

@@ -67,7 +67,9 @@ def parameters(function: Callable[..., Any], purpose: str = "") -> list[Paramete
     try:
         hints = _hints(function)
     except Exception as error:
-        raise SignatureError(f"an annotation of {who} cannot be resolved: {error}") from None
+        # With `from __future__ import annotations` they are text, read with the names of the module.
+        inside = " (it must be a name of the module, not of a function)" if "<locals>" in who else ""
+        raise SignatureError(f"an annotation of {who} cannot be resolved: {error}{inside}") from None
     found = []
     for p in signature.parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):

@@ -175,12 +175,13 @@ class Injection(Generic[S]):
     """The rules for one kind of subject.
 
     `sources(function, purpose)` are the ways to fill the parameters of `function`, asked in order (see
-    binding.py); `cache(subject)` is where the values of its dependencies are kept; `caller(function,
-    purpose)` says how it is called, or raises SignatureError; `overrides` replaces functions by others.
+    binding.py); `cache(subject)` is where the values of its dependencies are kept, a DependencyCache if two
+    calls may ask at the same time; `caller(function, purpose)` says how it is called, or raises
+    SignatureError; `overrides` replaces functions by others.
     """
 
     sources: Callable[[Function, str], Sequence[Source[S]]]
-    cache: Callable[[S], DependencyCache]
+    cache: Callable[[S], dict[Any, Any]]
     caller: Callable[[Function, str], Call[S]] = _awaited
     overrides: Mapping[Function, Function] = field(default_factory=dict)
 
@@ -202,10 +203,8 @@ class Injection(Generic[S]):
             if fn is inspect.Parameter.empty:
                 who = f"{parameter.name!r} of {describe(function)} {purpose}"
                 raise SignatureError(f"the Depends() of {who} names no function, and no annotation a class")
-            if (
-                other := self.overrides.get(fn)
-            ) is not None and other not in below:  # it may ask for `fn` itself
-                fn = other
+            if self.overrides and (other := self.overrides.get(_key(fn), fn)) not in below:
+                fn = other  # which may ask for the one that it replaces
             inner = self._plan(fn, f"as a dependency of {describe(function)} {purpose}", below)
             key = Dependency(fn, asked[0].use_cache, asked[0].timeout)
             return _Resolved(key, inner, self.cache)
@@ -277,18 +276,24 @@ def _filled(
 class _Resolved(Generic[S]):
     """A Dependency whose own plan is made."""
 
-    __slots__ = ("_cache", "_dependency", "_plan", "is_plain")
+    __slots__ = ("_cache", "_dependency", "_key", "_plan", "is_plain")
 
-    def __init__(self, dependency: Dependency, plan: Plan[S], cache: Callable[[S], DependencyCache]) -> None:
+    def __init__(self, dependency: Dependency, plan: Plan[S], cache: Callable[[S], dict[Any, Any]]) -> None:
         self._dependency = dependency
         self._plan = plan
         self._cache = cache
+        self._key = _key(plan.function)
         self.is_plain = plan.is_plain and dependency.timeout is None
 
     async def __call__(self, subject: S) -> Any:
-        if self._dependency.use_cache:
-            return await self._cache(subject).once(self._dependency, lambda: self._run(subject))
-        return await self._run(subject)
+        if not self._dependency.use_cache:
+            return await self._run(subject)
+        cache = self._cache(subject)
+        if isinstance(cache, DependencyCache):
+            return await cache.once(self._dependency, lambda: self._run(subject))
+        if self._key not in cache:
+            cache[self._key] = await self._run(subject)
+        return cache[self._key]
 
     async def _run(self, subject: S) -> Any:
         if self._dependency.timeout is None:
@@ -301,9 +306,18 @@ class _Resolved(Generic[S]):
         if not self._dependency.use_cache:
             return self._plan.here(subject)
         cache = self._cache(subject)
-        if self._dependency not in cache:
-            cache[self._dependency] = self._plan.here(subject)
-        return cache[self._dependency]
+        if self._key not in cache:
+            cache[self._key] = self._plan.here(subject)
+        return cache[self._key]
+
+
+def _key(function: Function) -> Any:
+    """The function, as two objects that are equal are one dependency; of what has no hash each is its own."""
+    try:
+        hash(function)
+    except TypeError:
+        return id(function)
+    return function
 
 
 # -- requests
@@ -370,12 +384,12 @@ def _is_first(handler: Handler, name: str) -> bool:
     return first.name == name and first.kind is first.POSITIONAL_OR_KEYWORD
 
 
-def _cache_of(request: Request) -> DependencyCache:
+def _cache_of(request: Request) -> dict[Any, Any]:
     try:
-        return cast("DependencyCache", request._dependencies)
+        return request._dependencies
     except AttributeError:
-        cache = request._dependencies = DependencyCache()
-        return cache
+        request._dependencies = {}
+        return request._dependencies
 
 
 def _called(function: Function, purpose: str) -> Call[Request]:
