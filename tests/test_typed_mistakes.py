@@ -187,7 +187,7 @@ def test_the_whole_signature_is_worked_out_once(monkeypatch: pytest.MonkeyPatch)
     def too_late(*_: Any, **__: Any) -> Any:
         raise AssertionError("a signature is read while a request is answered")
 
-    for name in ("inspect.signature", "weebill.binding.get_type_hints", "weebill.validation.get_type_hints"):
+    for name in ("inspect.signature", "weebill.binding.get_type_hints", "weebill.annotations.get_type_hints"):
         monkeypatch.setattr(name, too_late)
     monkeypatch.setattr("msgspec.json.Decoder", too_late)
     assert client.post("/1?q=2", json={"name": "a"}, headers={"t": "b"}).json() == [1, "a", 1, [2], "b"]

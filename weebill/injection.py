@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
 
+from .annotations import stripped
 from .binding import Handler, Parameter, Resolver, Source, bind, itself
 from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
@@ -30,7 +31,6 @@ from .parameters import FromPath, RequestSources
 from .requests import Request
 from .routing import Converter
 from .threads import run_in_thread
-from .validation import stripped
 
 __all__ = [
     "Bound",

@@ -13,36 +13,34 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Protocol, get_args, get_origin
 from uuid import UUID
 
 import msgspec
 
-from .binding import Parameter, Resolver, Source, request_source
-from .errors import Fault, HTTPException, SignatureError, ValidationError
-from .functions import describe
-from .requests import Request
-from .routing import CONVERTERS, Converter
-from .validation import (
+from .annotations import (
     Field,
-    completed,
     fields_of,
-    find_faults,
+    is_content,
     is_list,
     is_optional,
     is_pydantic,
-    json_reader,
+    is_scalar,
+    is_upload,
+    items,
     members,
-    pydantic_maker,
+    name_of,
     stripped,
-    text_reader,
     tidying,
     unreadable,
 )
+from .binding import Parameter, Resolver, Source, request_source
+from .errors import Fault, HTTPException, SignatureError, ValidationError
+from .faults import find_faults
+from .functions import describe
+from .requests import Request
+from .routing import CONVERTERS, Converter
+from .validation import completed, json_reader, pydantic_maker, text_reader
 
 __all__ = ["Cookie", "File", "Form", "FromPath", "Header", "Query", "RequestSources"]
 
@@ -171,7 +169,6 @@ _FILE = Place("file", _file_values)
 # -- the sources
 
 _CONVERTED = {"str": str, "int": int, "float": float, "uuid": UUID, "path": str}
-_SCALARS = (str, int, float, bool, Enum, date, datetime, time, timedelta, UUID, Decimal)
 
 
 class FromPath:
@@ -283,16 +280,16 @@ class _Sources:
             self._asked.ask("form", self._of(parameter))
         hyphens = place is _HEADER
         key = name or (parameter.name.replace("_", "-") if hyphens else parameter.name)
-        if any(_is_upload(kind) for kind in _items(parameter.annotation)):
+        if any(is_upload(kind) for kind in items(parameter.annotation)):
             return _direct(_FILE, key, parameter)
         if place is _FILE:
             raise SignatureError(f"{self._of(parameter)} is a file; annotate it with UploadFile")
-        if _is_scalar(parameter.annotation):
+        if is_scalar(parameter.annotation):
             return _text(place, key, parameter)
         fields = fields_of(stripped(parameter.annotation))
-        if fields is None or not all(_is_scalar(f.annotation) for f in fields) or name is not None:
+        if fields is None or not all(is_scalar(f.annotation) for f in fields) or name is not None:
             raise SignatureError(
-                f"{self._of(parameter)} cannot be {_shown(parameter.annotation)} of the {place.label}: "
+                f"{self._of(parameter)} cannot be {name_of(parameter.annotation)} of the {place.label}: "
                 "that holds plain values, lists of them, and classes with such fields (without a name)"
             )
         return self._checked(parameter, lambda: _group(place, parameter))
@@ -303,19 +300,19 @@ class _Sources:
         gives = _gives(self._converters[parameter.name])
         if parameter.annotation in (_MISSING, Any, object, gives):
             return FromPath(parameter.name)
-        if not _is_scalar(parameter.annotation) or is_list(parameter.annotation):
+        if not is_scalar(parameter.annotation) or is_list(parameter.annotation):
             raise SignatureError(
-                f"{self._of(parameter)} cannot be {_shown(parameter.annotation)}, for it is text of the path"
+                f"{self._of(parameter)} cannot be {name_of(parameter.annotation)}, for it is text of the path"
             )
         return _path(parameter)
 
     def _upload(self, parameter: Parameter) -> Resolver[Request] | None:
-        if not any(_is_upload(kind) for kind in _items(parameter.annotation)):
+        if not any(is_upload(kind) for kind in items(parameter.annotation)):
             return None
         return self._from_place(_FILE, None, parameter)
 
     def _from_content(self, parameter: Parameter) -> Resolver[Request] | None:
-        if not _is_content(parameter.annotation):
+        if not is_content(parameter.annotation):
             return None
         self._asked.ask("content", self._of(parameter))
         if self._content:
@@ -326,7 +323,7 @@ class _Sources:
         return self._checked(parameter, lambda: _content(parameter))
 
     def _query(self, parameter: Parameter) -> Resolver[Request] | None:
-        return _text(_QUERY, parameter.name, parameter) if _is_scalar(parameter.annotation) else None
+        return _text(_QUERY, parameter.name, parameter) if is_scalar(parameter.annotation) else None
 
     def _refuse(self, parameter: Parameter) -> None:
         """The end of the row: nothing fills it."""
@@ -337,7 +334,7 @@ class _Sources:
         if annotation is bytes:
             hint = "the content as bytes is `request.body`"
         elif annotation is not _MISSING:
-            problem = unreadable(annotation) or f"{_shown(annotation)} is no part of a request"
+            problem = unreadable(annotation) or f"{name_of(annotation)} is no part of a request"
             hint = f"{problem}; Depends(...) fills anything"
         raise SignatureError(f"nothing fills {self._of(parameter)}: {hint}")
 
@@ -350,64 +347,8 @@ class _Sources:
             raise SignatureError(f"{self._of(parameter)} cannot be read: {problem}") from None
 
 
-# -- what an annotation means
-
-
-def _items(annotation: Any) -> list[Any]:
-    """The types of a parameter, of a list those of its items, without None."""
-    found = []
-    for kind in members(annotation):
-        inner = (
-            [i for arg in get_args(kind) if arg is not ... for i in members(arg)] if is_list(kind) else [kind]
-        )
-        found += [i for i in inner if i is not NoneType]
-    return found
-
-
-def _is_scalar(annotation: Any) -> bool:
-    """Whether it is made of a text, or of a list of texts."""
-    if annotation is _MISSING:
-        return False
-    kinds = _items(annotation)
-    return bool(kinds) and all(
-        get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, _SCALARS))
-        for kind in kinds
-    )
-
-
-def _is_content(annotation: Any) -> bool:
-    """Whether it is made of an object, or of a list that holds more than plain values."""
-    if annotation is _MISSING:
-        return False
-    if is_pydantic(annotation):
-        return True
-    kinds = [kind for kind in members(annotation) if kind is not NoneType]
-    return bool(kinds) and all(_is_object(kind) or (is_list(kind) and not _is_scalar(kind)) for kind in kinds)
-
-
-def _is_object(kind: Any) -> bool:
-    origin = get_origin(kind) or kind
-    return isinstance(origin, type) and (
-        issubclass(origin, (msgspec.Struct, Mapping))
-        or fields_of(kind) is not None
-        or hasattr(origin, "__attrs_attrs__")
-    )
-
-
-def _is_upload(kind: Any) -> bool:
-    """Whether it is weebill's UploadFile. By its name: a program without uploads never imports it."""
-    return isinstance(kind, type) and any(
-        c.__name__ == "UploadFile" and c.__module__.startswith("weebill.") for c in kind.__mro__
-    )
-
-
 def _gives(converter: Converter) -> type:
     return next((_CONVERTED[name] for name, known in CONVERTERS.items() if known is converter), object)
-
-
-def _shown(annotation: Any) -> str:
-    kind = stripped(annotation)
-    return str(kind) if get_args(kind) else getattr(kind, "__name__", None) or str(kind)
 
 
 # -- the resolvers
@@ -561,7 +502,7 @@ def _group(place: Place, parameter: Parameter) -> Resolver[Request]:
 def _cleaning(field: Field) -> Callable[[str], str | None]:
     """What is done to the text of a field before it is converted; None where it counts as not there."""
     tidy = tidying(field.annotation) or str
-    if str in _items(field.annotation) or (field.required and not is_optional(field.annotation)):
+    if str in items(field.annotation) or (field.required and not is_optional(field.annotation)):
         return tidy
     return lambda text: tidy(text) if text else None
 
