@@ -13,6 +13,7 @@ import pytest
 
 from weebill import App, Cookie, Depends, File, Form, Header, Query, Request, Router
 from weebill.errors import SignatureError
+from weebill.testing import TestClient
 
 
 class Item(msgspec.Struct):
@@ -160,19 +161,40 @@ def test_a_decorator_that_wraps_is_seen_through() -> None:
     App().get("/{x}")(careful(lambda x: x))
 
 
-def test_a_name_of_a_function_in_a_text_annotation_is_explained() -> None:
+def test_a_text_annotation_may_name_what_the_function_around_has() -> None:
     class Local(msgspec.Struct):
         name: str
 
-    def handler(item: Local) -> None: ...
+    def make_app() -> App:
+        def limit(limit: int = 1) -> int:
+            return limit
 
-    with pytest.raises(SignatureError, match=r"'Local' is not defined .it must be a name of the module"):
-        App().post("/")(handler)
+        app = App()
+
+        @app.post("/")
+        def handler(item: Local, n: Annotated[int, Depends(limit)]) -> list[Any]:
+            return [item.name, n]
+
+        return app
+
+    client = TestClient(make_app())  # it is composed when that function has ended
+    assert client.post("/?limit=2", json={"name": "a"}).json() == ["a", 2]
+
+
+def test_a_name_of_a_function_in_a_text_annotation_is_explained() -> None:
+    def handler_of_local() -> Callable[..., Any]:
+        class Local(msgspec.Struct):
+            name: str
+
+        def handler(item: Local) -> None: ...
+
+        return handler
+
+    with pytest.raises(SignatureError, match=r"'Local' is not defined .it must be one of the module"):
+        App().post("/")(handler_of_local())
 
 
 def test_the_whole_signature_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from weebill.testing import TestClient
-
     app = App()
 
     @app.post("/{number}")

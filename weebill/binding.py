@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
+from weakref import WeakKeyDictionary
 
 from .errors import SignatureError
 from .functions import describe
@@ -67,8 +68,7 @@ def parameters(function: Callable[..., Any], purpose: str = "") -> list[Paramete
     try:
         hints = _hints(function)
     except Exception as error:
-        # With `from __future__ import annotations` they are text, read with the names of the module.
-        inside = " (it must be a name of the module, not of a function)" if "<locals>" in who else ""
+        inside = " (it must be one of the module, or of a function that runs)" if "<locals>" in who else ""
         raise SignatureError(f"an annotation of {who} cannot be resolved: {error}{inside}") from None
     found = []
     for p in signature.parameters.values():
@@ -95,7 +95,32 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     function = inspect.unwrap(function, stop=lambda f: hasattr(f, "__signature__"))
     annotations = {k: v for k, v in getattr(function, "__annotations__", {}).items() if k != "return"}
     scope = getattr(function, "__globals__", {})
-    return get_type_hints(SimpleNamespace(__annotations__=annotations), scope, include_extras=True)
+    holder = SimpleNamespace(__annotations__=annotations)
+    try:
+        return get_type_hints(holder, scope, include_extras=True)
+    except NameError:  # `from __future__ import annotations`, and a name of the function around
+        if function not in _found_around:
+            _found_around[function] = get_type_hints(
+                holder, scope, _names_around(function), include_extras=True
+            )
+        return _found_around[function]
+
+
+# The names of a function are there only while it runs: what has been found then is kept.
+_found_around: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _names_around(function: Any) -> dict[str, Any]:
+    """The names of the functions that `function` is written in, as far as they run now."""
+    *around, _ = function.__qualname__.split(".<locals>.")
+    outer = {".<locals>.".join(around[: n + 1]) for n in range(len(around))}
+    names: dict[str, Any] = {}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_qualname in outer and frame.f_globals is function.__globals__:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
 
 
 def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: str) -> dict[str, Resolver[S]]:
