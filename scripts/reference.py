@@ -74,7 +74,7 @@ PAGES = (
     Page("app", "App", {"app": "App"}),
     Page("router", "Router", {"router": "Router"}),
     Page("requests", "Requests", {"requests": "* -current_request", "afterwards": "*"}),
-    Page("parameters", "Arguments of handlers", {"parameters": "*"}),
+    Page("parameters", "Arguments of handlers", {"parameters": "*", "injection": "Depends"}),
     Page("forms", "Forms and uploads", {"forms": "FormData", "uploads": "UploadFile"}),
     Page(
         "responses",

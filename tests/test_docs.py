@@ -42,12 +42,10 @@ NO_EXAMPLE_YET = {
     "errors.reason_phrase",
     "events.Context",
     "events.Data",
-    "events.Depends",
     "events.Event",
     "events.Listener",
     "events.Param",
     "events.Route",
-    "events.depend",
     "events.get_current_running_listener",
     "headers.Headers",
     "headers.MultiDict",
@@ -103,7 +101,8 @@ def name_of(path: Path) -> str:
 
 
 def test_every_public_name_has_its_place_in_the_reference() -> None:
-    assert sorted(set(weebill.__all__) - {member.name for member in MEMBERS}) == []
+    ours = set(weebill.__all__) - {"Meta"}  # which is msgspec's
+    assert sorted(ours - {member.name for member in MEMBERS}) == []
 
 
 def test_the_reference_has_every_name_once() -> None:

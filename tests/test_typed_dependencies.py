@@ -31,7 +31,7 @@ def _no_calls() -> None:
 def get(handler: Callable[..., Any], target: str = "/", path: str = "/", **options: Any) -> Result:
     app = App()
     app.get(path)(handler)
-    return TestClient(app).get(target, **options)
+    return TestClient(app, raise_server_exceptions=False).get(target, **options)
 
 
 class Item(msgspec.Struct):

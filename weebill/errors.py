@@ -255,7 +255,12 @@ class UploadRefused(HTTPException, ValueError):
     400 The file cannot be saved: its name '../secret' is a path.
     """
 class Fault(NamedTuple):
-    """What is wrong with one value of a request, and its place: "query.limit", "body.items[2].price"."""
+    """What is wrong with one value of a request, and its place: "query.limit", "body.items[2].price".
+
+    >>> from weebill.errors import Fault
+    >>> print(Fault("query.limit", "missing"))
+    query.limit: missing
+    """
 
     place: str
     message: str

@@ -42,7 +42,7 @@ from .requests import Request
 from .routing import CONVERTERS, Converter
 from .validation import completed, json_reader, pydantic_maker, text_reader
 
-__all__ = ["Cookie", "File", "Form", "FromPath", "Header", "Query", "RequestSources"]
+__all__ = ["Cookie", "File", "Form", "Header", "Query"]
 
 _MISSING: Any = inspect.Parameter.empty
 
@@ -55,10 +55,10 @@ class Marker:
 
     place: Place
     name: str | None = None
-    default: Any = _MISSING
+    default: Any = ...  # as of what must be there
 
 
-def Query(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: N802
+def Query(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     """Fill a parameter from the query: `Annotated[int, Query("page-size")] = 10`.
 
     Needed only where the name is another than the parameter's, or to fill the fields of a whole class
@@ -75,7 +75,7 @@ def Query(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: 
     return Marker(_check(_QUERY, name), name, default)
 
 
-def Header(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: N802
+def Header(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     """Fill a parameter from a field of the request; its underscores stand for hyphens.
 
     Several lines of a field are joined by ", "; `list[str]` gives them one by one.
@@ -90,7 +90,7 @@ def Header(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa:
     return Marker(_check(_HEADER, name), name, default)
 
 
-def Cookie(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: N802
+def Cookie(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     """Fill a parameter from a cookie.
 
     >>> app = App()
@@ -103,13 +103,29 @@ def Cookie(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa:
     return Marker(_check(_COOKIE, name), name, default)
 
 
-def Form(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: N802
-    """Fill a parameter from a value of a form, or with `Annotated[Login, Form()]` a whole class."""
+def Form(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
+    """Fill a parameter from a value of a form, or with `Annotated[Login, Form()]` a whole class.
+
+    The form is read as it arrives, before the handler is called and outside of its `timeout=`.
+
+    >>> app = App()
+    >>> @app.post("/login")
+    ... async def login(name: Annotated[str, Form()], remember: Annotated[bool, Form()] = False) -> str:
+    ...     return f"Hello, {name}!"
+    """
     return Marker(_check(_FORM, name), name, default)
 
 
-def File(name: str | None = None, *, default: Any = _MISSING) -> Any:  # noqa: N802
-    """Fill a parameter from an uploaded file: an UploadFile, or a `list[UploadFile]`."""
+def File(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
+    """Fill a parameter with an uploaded file, or with all of that name: `list[UploadFile]`.
+
+    Needed only where the name is another than the parameter's: `photo: UploadFile` is a file already.
+
+    >>> app = App()
+    >>> @app.post("/birds")
+    ... async def add(photo=File("picture")) -> str:
+    ...     return photo.filename
+    """
     return Marker(_check(_FILE, name), name, default)
 
 
@@ -272,7 +288,11 @@ class _Sources:
                 f"{{{parameter.name}}} too; give one of them another name"
             )
         default = marker.default if isinstance(parameter.default, Marker) else parameter.default
-        annotation = str if parameter.annotation is _MISSING else parameter.annotation
+        if default is ...:
+            default = _MISSING
+        annotation = parameter.annotation
+        if annotation is _MISSING and marker.place is not _FILE:
+            annotation = str
         return self._from_place(marker.place, marker.name, Parameter(parameter.name, annotation, default))
 
     def _from_place(self, place: Place, name: str | None, parameter: Parameter) -> Resolver[Request]:
@@ -280,7 +300,8 @@ class _Sources:
             self._asked.ask("form", self._of(parameter))
         hyphens = place is _HEADER
         key = name or (parameter.name.replace("_", "-") if hyphens else parameter.name)
-        if any(is_upload(kind) for kind in items(parameter.annotation)):
+        is_file = any(is_upload(kind) for kind in items(parameter.annotation))
+        if is_file or (place is _FILE and parameter.annotation is _MISSING):
             return _direct(_FILE, key, parameter)
         if place is _FILE:
             raise SignatureError(f"{self._of(parameter)} is a file; annotate it with UploadFile")
