@@ -54,8 +54,8 @@ __all__ = [
     "EventAlreadyExists",
     "EventDataError",
     "EventNotFound",
-    "FieldTooLarge",
     "Fault",
+    "FieldTooLarge",
     "FieldsTooLarge",
     "FormTooLarge",
     "HTTPException",
@@ -254,6 +254,8 @@ class UploadRefused(HTTPException, ValueError):
     ...     print(error)
     400 The file cannot be saved: its name '../secret' is a path.
     """
+
+
 class Fault(NamedTuple):
     """What is wrong with one value of a request, and its place: "query.limit", "body.items[2].price".
 
