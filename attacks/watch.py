@@ -114,11 +114,11 @@ class Server(measure.Server):
     def warm_up(self) -> None:
         """Ask for a little of everything, so that what is loaded and made at first use is there."""
         for path in ["/", "/def", "/user/bob?greeting=Hi", "/json", "/stream/20", "/nowhere"] * 20:
-            self.get(path)
+            self.ask(path)
 
     def left(self) -> Left:
         """What it holds now, with the connection that asks for it."""
-        return Left(msgspec.json.decode(self.get("/left")[2], type=dict[str, int]))
+        return Left(msgspec.json.decode(self.ask("/left")[2], type=dict[str, int]))
 
     def rest(self) -> Left:
         """The same, once the last connection has gone: to be compared with."""

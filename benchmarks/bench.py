@@ -24,7 +24,7 @@ from statistics import median
 from measure import CONNECTIONS, PEERS, SERVER_CORE, Load, Server, load
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-WEEBILL, REFERENCE = "Weebill", "Starlette on uvicorn"
+WEEBILL, REFERENCE, TYPED = "Weebill", "Starlette on uvicorn", "FastAPI on uvicorn"
 
 # -- what is measured
 
@@ -35,23 +35,25 @@ UVICORN = (
 SERVERS = {
     WEEBILL: "python -m weebill run weebill_app.py --port {port} --log-level critical",
     REFERENCE: UVICORN.format("starlette_app:app"),
+    TYPED: UVICORN.format("fastapi_app:app"),
     "bare function on uvicorn": UVICORN.format("asgi_app:app"),
     "bare function on Granian": "python -m granian rsgi_app:app --port {port} --interface rsgi --http 1 "
     "--no-ws --loop uvloop --no-log",
     "Flask on gunicorn": "python -m gunicorn flask_app:app --bind 127.0.0.1:{port} --worker-class gthread "
     "--threads 8 --log-level critical",
 }
-QUICK = list(SERVERS)[:3]
+QUICK = list(SERVERS)[:4]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of request, and the answer that every server must give to it."""
+    """One kind of request, and the answer that every server must give to it. With `content` it is a POST."""
 
     name: str
     path: str
     answer: object
     headers: dict[str, str]
+    content: bytes = b""
 
 
 BROWSER = {  # with Host, which wrk adds, eleven
@@ -67,22 +69,38 @@ BROWSER = {  # with Host, which wrk adds, eleven
     "Sec-Fetch-Site": "none",
 }
 BIRD = {"id": 17, "name": "Weebill", "grams": 6.0, "heard": True, "places": ["mallee", "woodland"]}
+BIRDS = json.dumps(  # 1 KiB
+    {
+        "site": "Mallee, Victoria",
+        "birds": [
+            {"id": n, "name": f"Weebill {n}", "grams": 6.5, "heard": True, "places": ["mallee", "woodland"]}
+            for n in range(9)
+        ],
+        "note": "Heard far, seen rarely. " * 5,
+    }
+).encode()
 ROWS = [
     Row("plain GET", "/", "Hello, world!", {}),
     Row("GET /user/{name}, 11 headers", "/user/bob", "Hello, bob!", BROWSER),
     Row("`def` handler", "/def", "Hello, world!", {}),
     Row("JSON", "/json", BIRD, {}),
+    Row("typed JSON POST of 1 KiB", "/birds", {"sum": 36}, {"Content-Type": "application/json"}, BIRDS),
 ]
 
 
 def rows_of(name: str) -> list[Row]:
-    """What `name` is asked for; in a bare function nothing runs a `def` in a thread."""
-    return [row for row in ROWS if not (row.path == "/def" and name.startswith("bare"))]
+    """What `name` is asked for; in a bare function nothing runs a `def` in a thread or reads types."""
+    rows = {WEEBILL: ROWS, TYPED: [row for row in ROWS if row.content]}
+    plain = [row for row in ROWS if not row.content]
+    return rows.get(name) or [row for row in plain if not (row.path == "/def" and name.startswith("bare"))]
 
 
 # -- what must hold
 
-CPU_LIMITS = {"plain GET": 0.5}  # times the CPU of Starlette on uvicorn, in the same run
+CPU_LIMITS = {  # times the CPU of another, in the same run
+    "plain GET": (0.5, REFERENCE),
+    "typed JSON POST of 1 KiB": (0.35, TYPED),
+}
 IMPORT_LIMIT = 0.100  # seconds for `import weebill`
 START_LIMIT = 0.400  # seconds from starting `weebill run` to its first answer
 
@@ -101,7 +119,7 @@ class Measured:
 def check_answers(name: str, server: Server, rows: Iterable[Row]) -> None:
     """Equal work: every server gives the same answers."""
     for row in rows:
-        status, content_type, content = server.get(row.path)
+        status, content_type, content = server.ask(row.path, row.headers if row.content else {}, row.content)
         text = isinstance(row.answer, str)
         answer = content.decode() if text else json.loads(content)
         kind = "text/plain; charset=utf-8" if text else "application/json"
@@ -128,7 +146,8 @@ def measure_loads(names: Sequence[str], rounds: int) -> dict[str, Measured]:
             for row in random.sample(ROWS, len(ROWS)):
                 for name in random.sample(names, len(names)):
                     if row in rows_of(name):
-                        found[name].loads[row.name].append(load(servers[name], row.path, row.headers, 1))
+                        measured = load(servers[name], row.path, row.headers, 1, row.content)
+                        found[name].loads[row.name].append(measured)
             for name, server in servers.items():
                 found[name].memory.append(server.memory())
     return found
@@ -196,7 +215,8 @@ Requests a second and 99th percentile of latency at full load; resident memory a
 def tell_cost(found: dict[str, Measured], name: str, row: str) -> str:
     if not (loads := found[name].loads[row]):
         return ""
-    return f"{median(load.cpu for load in loads):5.1f} ({ratio(found, name, row):.2f})"
+    cost = f"{median(load.cpu for load in loads):5.1f}"
+    return f"{cost} ({ratio(found, name, row):.2f})" if found[REFERENCE].loads[row] else cost
 
 
 def tell_rate(loads: list[Load]) -> str:
@@ -205,16 +225,26 @@ def tell_rate(loads: list[Load]) -> str:
     return f"{median(load.rate for load in loads):6.0f}/s {median(load.p99 for load in loads) / 1000:5.1f} ms"
 
 
-def ratio(found: dict[str, Measured], name: str, row: str) -> float:
+def ratio(found: dict[str, Measured], name: str, row: str, other: str = REFERENCE) -> float:
     """The median over the rounds of the ratio of the costs in one round."""
-    pairs = zip(found[name].loads[row], found[REFERENCE].loads[row], strict=True)
+    pairs = zip(found[name].loads[row], found[other].loads[row], strict=True)
     return median(own.cpu / reference.cpu for own, reference in pairs)
 
 
 def versions() -> str:
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    packages = ["weebill", "httptools", "uvloop", "uvicorn", "starlette", "granian", "flask", "gunicorn"]
+    packages = [
+        "weebill",
+        "httptools",
+        "uvloop",
+        "uvicorn",
+        "starlette",
+        "fastapi",
+        "granian",
+        "flask",
+        "gunicorn",
+    ]
     programs = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
     return f"{', '.join(programs)}, wrk {wrk.split()[1]}; {model[1] if model else platform.machine()}"
 
@@ -241,8 +271,8 @@ class Verdict:
 def judge(found: dict[str, Measured], imported: float, started: float) -> list[Verdict]:
     return [
         *(
-            Verdict(f"CPU of {row} as a ratio to {REFERENCE}", ratio(found, WEEBILL, row), limit)
-            for row, limit in CPU_LIMITS.items()
+            Verdict(f"CPU of {row} as a ratio to {other}", ratio(found, WEEBILL, row, other), limit)
+            for row, (limit, other) in CPU_LIMITS.items()
         ),
         Verdict("seconds of `import weebill`", imported, IMPORT_LIMIT),
         Verdict("seconds from `weebill run` to its first answer", started, START_LIMIT),

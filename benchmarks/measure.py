@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import IO
 
@@ -85,17 +86,19 @@ class Server:
             if self.process.poll() is not None:
                 raise SystemExit(f"scripts/bench: {' '.join(self.command)} ended by itself")
             try:
-                self.get("/")
+                self.ask("/")
             except ConnectionError:
                 continue
             return time.perf_counter() - self.started
         raise SystemExit(f"scripts/bench: {' '.join(self.command)} did not answer within 20 s")
 
-    def get(self, path: str) -> tuple[int, str, bytes]:
-        """Status, content type and content of one answer."""
+    def ask(
+        self, path: str, headers: Mapping[str, str] | None = None, content: bytes = b""
+    ) -> tuple[int, str, bytes]:
+        """Status, content type and content of the answer to a GET, with `content` to a POST."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", path)
+            connection.request("POST" if content else "GET", path, content or None, dict(headers or {}))
             response = connection.getresponse()
             return response.status, response.getheader("content-type", ""), response.read()
         finally:
@@ -140,15 +143,21 @@ class Load:
     p99: float
 
 
-def load(server: Server, path: str, headers: Mapping[str, str], seconds: int) -> Load:
-    """Ask for `path` over keep-alive connections for `seconds`, as fast as the answers come."""
+def load(server: Server, path: str, headers: Mapping[str, str], seconds: int, content: bytes = b"") -> Load:
+    """Ask for `path` over keep-alive connections for `seconds`, as fast as the answers come; with `content`
+    by POST."""
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
     command += ["--duration", str(seconds), "--latency"]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     url = f"http://127.0.0.1:{server.port}{path}"
-    before = server.cpu()
-    done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
-    used = server.cpu() - before
+    with NamedTemporaryFile("w", suffix=".lua") as script:
+        if content:  # wrk has no option for it
+            script.write(f'wrk.method = "POST"\nwrk.body = [==[{content.decode()}]==]\n')
+            script.flush()
+            command += ["--script", script.name]
+        before = server.cpu()
+        done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
+        used = server.cpu() - before
     requests = re.search(r"(\d+) requests in", done.stdout)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)

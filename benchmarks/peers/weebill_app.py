@@ -1,3 +1,5 @@
+from msgspec import Struct
+
 from weebill import App
 
 app = App(__name__)
@@ -23,3 +25,22 @@ def sync() -> str:
 @app.get("/json")
 async def json() -> dict[str, object]:
     return BIRD
+
+
+class Bird(Struct):
+    id: int
+    name: str
+    grams: float
+    heard: bool
+    places: list[str]
+
+
+class Sighting(Struct):
+    site: str
+    birds: list[Bird]
+    note: str = ""
+
+
+@app.post("/birds")
+async def birds(sighting: Sighting) -> dict[str, int]:
+    return {"sum": sum(bird.id for bird in sighting.birds)}
