@@ -272,14 +272,14 @@ def test_a_program_raises_faults_of_its_own() -> None:
     assert faults(TestClient(app).post("/", json={"name": "a"})) == {"body.name": "is taken"}
 
 
-def test_an_error_handler_words_the_faults(serve: Callable[[Any], Any]) -> None:
+def test_an_error_handler_words_the_faults() -> None:
     app = app_with(Item)
 
     @app.errorhandler(ValidationError)
     def words(error: ValidationError) -> dict[str, Any]:
         return {"wrong": [fault.place for fault in error.errors]}
 
-    answer = serve(app).post("/", json={"price": -1})
+    answer = TestClient(app).post("/", json={"price": -1})
     assert (answer.status_code, answer.json()) == (422, {"wrong": ["body.name", "body.price"]})
 
 
