@@ -47,7 +47,7 @@ def client(zoo: Any) -> Any:
         ("none", 204, None, b""),
         ("pair", 201, "text/plain; charset=utf-8", b"made"),
         ("triple", 201, "application/json", b'{"made":true}'),
-        ("typed", 200, "text/csv", b"a,b\n"),
+        ("typed", 200, "text/csv; charset=utf-8", b"a,b\n"),
         ("response", 202, "text/plain; charset=utf-8", b"as it is"),
         ("html", 200, "text/html; charset=utf-8", b"<i>page</i>"),
     ],
@@ -291,7 +291,10 @@ def test_a_generator_is_a_stream(client: Any, kind: str, media_type: str) -> Non
 def test_a_streaming_response_has_status_fields_and_type(client: Any) -> None:
     answer = client.get("/stream/response")
     assert (answer.status_code, answer.text) == (203, "012")
-    assert (answer.headers["content-type"], answer.headers["x-kind"]) == ("text/lines", "lines")
+    assert (answer.headers["content-type"], answer.headers["x-kind"]) == (
+        "text/lines; charset=utf-8",
+        "lines",
+    )
     answer = client.get("/returns/stream")
     assert (answer.status_code, answer.text, answer.headers["x-kind"]) == (201, "ab", "stream")
 

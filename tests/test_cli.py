@@ -18,10 +18,11 @@ import pytest
 from processes import PATIENCE, Running, environment, weebill
 
 from weebill import App, __version__
-from weebill.cli import is_loopback, main
+from weebill.cli import main
 from weebill.errors import StartError
 from weebill.events import Listener
 from weebill.loading import find_program, locate
+from weebill.server.worker import is_loopback
 from weebill.settings import options
 
 Here = Callable[..., tuple[object, str, str]]
@@ -157,6 +158,12 @@ def test_debug_on_a_public_address_is_warned_of_loudly(folder: Path) -> None:
     assert done.returncode == 3
     assert "WARNING: debug is on, and 192.0.2.1 is open to other machines" in done.stderr
     assert "WARNING" not in weebill("run", "--host", "192.0.2.1", "--port", "0", cwd=folder).stderr
+    program = "from weebill import App\nApp(debug=True).run(host='192.0.2.1', port=0)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "WARNING: debug is on, and 192.0.2.1 is open to other machines" in done.stderr
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")] == [
         *[True] * 3,
         *[False] * 3,

@@ -101,7 +101,7 @@ def test_a_form_is_taken_with_its_token_and_refused_without(serve: Any) -> None:
         ):
             assert answer.status_code == 403
             assert "The token against forged requests is" in answer.json()["detail"]
-            assert answer.headers["vary"] == "Cookie"
+            assert answer.headers["vary"] == "Accept, Cookie"
 
 
 def test_where_a_request_comes_from_is_looked_at_on_every_wire(serve: Any) -> None:

@@ -32,7 +32,6 @@ NO_EXAMPLE_YET = {
     "afterwards.Afterwards",
     "errors.BodyTooLarge",
     "errors.FieldsTooLarge",
-    "errors.HTTPException",
     "errors.HandlerTimeout",
     "errors.ProtocolError",
     "errors.QueueFull",
@@ -51,12 +50,6 @@ NO_EXAMPLE_YET = {
     "headers.MultiDict",
     "headers.MutableHeaders",
     "requests.Address",
-    "responses.HTMLResponse",
-    "responses.JSONResponse",
-    "responses.PlainTextResponse",
-    "responses.RedirectResponse",
-    "responses.StreamingResponse",
-    "responses.redirect",
 }
 
 # Languages of blocks that are not run. Python has one spelling, so that none is passed over.

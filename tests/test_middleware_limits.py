@@ -340,7 +340,7 @@ DEFAULTS = {
 
 
 def security(answer: Any) -> dict[str, str]:
-    usual = {"content-type", "content-length", "date", "allow", "transfer-encoding", "server"}
+    usual = {"content-type", "content-length", "date", "allow", "transfer-encoding", "server", "vary"}
     return {name.lower(): value for name, value in answer.headers.items() if name.lower() not in usual}
 
 

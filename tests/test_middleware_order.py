@@ -196,7 +196,7 @@ def test_a_500_has_the_fields_of_cors_wherever_it_comes_from(
         answer = client.get(path, headers={"origin": ORIGIN})
         assert answer.status_code == 500
         assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["vary"] == "Accept, Origin"
         assert not {"x-bad", "b", "etag", "cache-control"} & set(answer.headers)
         assert answer.json()["title"] == "Internal Server Error"
 

@@ -28,6 +28,7 @@ from weebill import (
     StreamingResponse,
     abort,
     redirect,
+    safe_path,
 )
 from weebill.errors import ClientDisconnected, ReturnValueError
 from weebill.responses import to_response
@@ -56,8 +57,16 @@ async def sent(response: Response, method: str = "GET") -> MemoryExchange:
         (Response(), b"", None),
         (Response("text"), b"text", "text/plain; charset=utf-8"),
         (Response(b"bytes"), b"bytes", "application/octet-stream"),
-        (Response("a,b", media_type="text/csv"), b"a,b", "text/csv"),
-        (Response("<svg/>", headers={"Content-Type": "image/svg+xml"}), b"<svg/>", "image/svg+xml"),
+        (Response("a,b", media_type="text/csv"), b"a,b", "text/csv; charset=utf-8"),
+        (Response("ab", media_type="text/csv; header=absent"), b"ab", "text/csv; header=absent"),
+        (Response(b"a,b", media_type="text/csv"), b"a,b", "text/csv"),
+        (
+            Response("<svg/>", headers={"Content-Type": "image/svg+xml"}),
+            b"<svg/>",
+            "image/svg+xml; charset=utf-8",
+        ),
+        (Response("GIF", media_type="image/gif"), b"GIF", "image/gif"),
+        (to_response(("<p>", 200, {"Content-Type": "text/html"})), b"<p>", "text/html; charset=utf-8"),
         (PlainTextResponse("ü"), "ü".encode(), "text/plain; charset=utf-8"),
         (PlainTextResponse(b"raw"), b"raw", "text/plain; charset=utf-8"),
         (HTMLResponse("<p>"), b"<p>", "text/html; charset=utf-8"),
@@ -136,25 +145,60 @@ def test_json_holds_what_programs_hold() -> None:
         ("/a?b=c&d=é#e", "/a?b=c&d=%C3%A9#e"),
         ("https://example.org/a%20b", "https://example.org/a%20b"),
         ("HTTP://example.org", "HTTP://example.org"),
+        ("https://example.org:8080/", "https://example.org:8080/"),
         ("a/b:c", "a/b:c"),
         ("?page=2", "?page=2"),
         ("/a:b", "/a:b"),
     ],
 )
 def test_a_redirect_leads_to_a_path_or_an_http_url(location: str, sent_location: str) -> None:
-    response = RedirectResponse(location)
+    response = RedirectResponse(location, allowed_hosts=["Example.org"])
     assert (response.status_code, response.headers["location"]) == (307, sent_location)
-    assert redirect(location).status_code == 302
+    assert redirect(location, allowed_hosts="*").status_code == 302
 
 
 @pytest.mark.parametrize(
     "location",
     ["//example.org", "/\\example.org", "\\\\example.org", "javascript:alert(1)", "JavaScript:x",
-     "data:text/html,x", "/a\r\nset-cookie: b", "/a b", " /a", "/a\x7f", "\t//example.org"],
+     "data:text/html,x", "/a\r\nset-cookie: b", "/a b", " /a", "/a\x7f", "\t//example.org",
+     "/\t/example.org", "///example.org", "\\/example.org", "/a\0", "\x01/a", "https:example.org",
+     "https:/example.org", "https:///example.org", "http:"],
 )  # fmt: skip
 def test_a_redirect_that_leads_astray_is_refused(location: str) -> None:
-    with pytest.raises(ValueError, match="the location"):
+    for allowed_hosts in ((), "*"):
+        with pytest.raises(ValueError, match="the location"):
+            redirect(location, allowed_hosts=allowed_hosts)
+    assert safe_path(location, "/home") == "/home"
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["https://evil.example", "http://evil.example/", "https://example.org@evil.example",
+     "https://evil.example?@example.org", "https://example.org.evil.example", "https://a.example.org",
+     "https://example.org:81", "https://evil%2eexample", "https://exampl\u212f.org", "//example.org"],
+)  # fmt: skip
+def test_another_host_than_those_that_are_listed_is_refused(location: str) -> None:
+    with pytest.raises(ValueError, match="another host"):
+        redirect(location, allowed_hosts=["example.org:80"])
+    with pytest.raises(ValueError, match="another host"):
         redirect(location)
+    assert safe_path(location) == "/"
+
+
+def test_a_redirect_to_the_host_of_the_request_is_none_to_another() -> None:
+    app = App()
+    app.get("/a")(lambda request: redirect(request.url.replace("/a", "/b")))
+    app.get("/c")(lambda: redirect("http://evil.example/"))
+    client = TestClient(app, "http://birds.example:8080", raise_server_exceptions=False)
+    assert client.get("/a").headers["location"] == "http://birds.example:8080/b"
+    assert client.get("/c").status_code == 500
+
+
+def test_a_path_that_a_visitor_asks_for_is_kept_if_it_is_one_of_this_site() -> None:
+    for location in ("/", "/a?b=//c#d", "/a:b", "/ä", "/%2F%09/x"):
+        assert safe_path(location) == location
+    for other in ("", "a", "?a=b", None):
+        assert safe_path(other, "/home") == "/home"
 
 
 def test_a_redirect_has_a_status_of_redirects() -> None:
@@ -278,6 +322,25 @@ def test_a_piece_that_is_neither_text_nor_bytes_is_an_error(caplog: pytest.LogCa
     assert "a stream gave NoneType; pieces are str or bytes" in caplog.text
     with pytest.raises(ConnectionError):
         answer_of(StreamingResponse(["good", 5]))  # type: ignore[list-item]
+
+
+def test_a_file_that_is_streamed_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"a\nb\n")
+    for method in ("GET", "HEAD"):
+        file = (tmp_path / "x").open("rb")
+        assert answer_of(StreamingResponse(file), method).status_code == 200
+        assert file.closed
+
+
+def test_a_stream_of_text_says_its_charset() -> None:
+    for pieces, media_type, said in (
+        (["a"], "text/csv", "text/csv; charset=utf-8"),
+        ([b"a"], "text/csv", "text/csv"),
+        (["a"], "text/csv; charset=latin-1", "text/csv; charset=latin-1"),
+        (["a"], "application/x-ndjson", "application/x-ndjson"),
+    ):
+        answer = answer_of(StreamingResponse(pieces, media_type=media_type))
+        assert answer.headers["content-type"] == said
 
 
 # -- files

@@ -127,7 +127,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "a cookie's value": lambda value: evil_cookie("a", value),
     "a cookie's name": lambda value: evil_cookie(value, "a"),
     "redirect": lambda value: redirect(f"/{value}"),
-    "redirect to a host": lambda value: redirect(f"https://example.org/{value}"),
+    "redirect to a host": lambda value: redirect(f"https://example.org/{value}", allowed_hosts="*"),
 }
 
 

@@ -19,11 +19,13 @@ from .responses import (
     StreamingResponse,
     abort,
     redirect,
+    safe_path,
 )
 from .router import Router
 from .templates import render_template, render_template_string, stream_template, url_for
 
 if TYPE_CHECKING:
+    from .event_stream import Event, EventStream
     from .sessions import flash, get_flashed_messages
     from .testing import TestClient
     from .uploads import UploadFile
@@ -34,6 +36,8 @@ __all__ = [
     "App",
     "Cookie",
     "Depends",
+    "Event",
+    "EventStream",
     "File",
     "FileResponse",
     "Form",
@@ -58,12 +62,15 @@ __all__ = [
     "redirect",
     "render_template",
     "render_template_string",
+    "safe_path",
     "stream_template",
     "url_for",
 ]
 
 # Imported when they are first asked for: a hello does not need them.
 _LATER = {
+    "Event": ".event_stream",
+    "EventStream": ".event_stream",
     "TestClient": ".testing",
     "UploadFile": ".uploads",
     "flash": ".sessions",

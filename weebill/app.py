@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Never, TypeVar
 
 from .binding import Handler, bind, parameters
 from .bridges.asgi import serve_scope
-from .error_pages import debug_response, error_response
+from .error_pages import error_response
 from .errors import (
     BodyTooLarge,
     ClientDisconnected,
@@ -35,8 +35,10 @@ from .pipeline import (
     after_steps,
     bound,
     compose,
+    error_handler,
     handle_error,
     keep_fields,
+    last_resort,
     run_steps,
 )
 from .requests import Request, current_request
@@ -63,12 +65,12 @@ class App(Router):
     """A web application: register handlers on it, then `run()` it, or serve it with `weebill run`.
 
     `name` is the module's `__name__` as with Flask; without it the folder of the file that makes the App
-    counts. `templates` is the folder of its templates, seen from there, or a list of them. `debug` shows
-    tracebacks to the client. `secret_key` signs sessions and tokens; of several the first signs, and the
-    others are still accepted. `base_url` is what full URLs begin with, "https://example.com"; without it they
-    have the Host that the client named. `redirect_slashes` answers a path whose other spelling, with or
-    without a slash at its end, has a route, with 308. `lifespan` is an async context manager around the App's
-    life, called with the App.
+    counts. `templates` is the folder of its templates, seen from there, or a list of them. `debug` shows its
+    author what went wrong; Apps that are mounted in it follow. `secret_key` signs sessions and tokens; of
+    several the first signs, and the others are still accepted. `base_url` is what full URLs begin with,
+    "https://example.com"; without it they have the Host that the client named. `redirect_slashes` answers a
+    path whose other spelling, with or without a slash at its end, has a route, with 308. `lifespan` is an
+    async context manager around the App's life, called with the App.
 
     >>> app = App()
     >>> @app.get("/")
@@ -99,7 +101,8 @@ class App(Router):
         module = vars(sys.modules[name]) if name in sys.modules else sys._getframe(1).f_globals
         file = module.get("__file__")  # a console has none
         self.root = Path(file).resolve().parent if file else Path.cwd()
-        self.debug = debug
+        self._debug = debug
+        self._outer: list[App] = []  # those that it is mounted in
         self._secret_keys = checked_keys(secret_key) if secret_key is not None else ()
         self.redirect_slashes = redirect_slashes
         folders = ["templates"] if templates is None else templates
@@ -150,6 +153,20 @@ class App(Router):
     def secret_key(self, keys: str | Sequence[str]) -> None:
         self._secret_keys = checked_keys(keys)
 
+    @property
+    def debug(self) -> bool:
+        """Whether failures are shown in the browser of who works on the program."""
+        around = [self]
+        for app in around:  # which grows meanwhile
+            if app._debug:
+                return True
+            around += [outer for outer in app._outer if outer not in around]
+        return False
+
+    @debug.setter
+    def debug(self, is_on: bool) -> None:
+        self._debug = is_on
+
     # -- registration
 
     def _own_route(self, handler: Handler, routers: tuple[Router, ...]) -> Route:
@@ -180,6 +197,8 @@ class App(Router):
         for other in (route.application for route in self.routes if route.application is not None):
             if _program(other) == _program(mount.application):
                 mount.application = other  # one program has one life, however often it is mounted
+        if isinstance(mount.application, App):
+            mount.application._outer.append(self)
         self._sites.of_pattern(mount.host).add_mount(mount)
 
     def _adopt_area(self, area: Area) -> None:
@@ -493,21 +512,36 @@ class App(Router):
             request._afterwards.error = error
         if isinstance(error, ProtocolError):  # in the middle of a streamed content
             error = HTTPException(error.status_code, error.detail)
-        handler = _error_handler(route.routers, error)
+        handler, given = error_handler(route.routers, error), error
         if isinstance(error, HandlerTimeout):
             self._log(request, route, error)
         elif handler is None and not isinstance(error, HTTPException):
             self._log(request, route, error)
-            handler = _error_handler(route.routers, HTTPException(500))
+            handler, given = last_resort(route.routers, error)
         if handler is not None:
             try:
-                return await handle_error(handler, request, error)
+                return await handle_error(handler, request, given)
             except Exception as second:
                 error = second
-                self._log(request, route, error)
+                if not isinstance(error, HTTPException):
+                    self._log(request, route, error)
+        if self.debug and (shown := self._shown(request, route, error)) is not None:
+            return shown
+        return error_response(request, error if isinstance(error, HTTPException) else HTTPException(500))
+
+    def _shown(self, request: Request, route: Route, error: Exception) -> Response | None:
+        """The page of debug, where there is one for this error and this client."""
+        from .debug_pages import exception_response, may_be_seen, missing_response
+
+        is_missing = route.handler is _raise_refusal and getattr(error, "status_code", 0) in (404, 405)
+        if isinstance(error, HTTPException) and not is_missing:
+            return None
+        if not may_be_seen(request):
+            logger.warning("no debug page for %r: open it on this machine, as http://localhost", request.host)
+            return None
         if isinstance(error, HTTPException):
-            return error_response(request, error)
-        return debug_response(request, error) if self.debug else error_response(request, HTTPException(500))
+            return missing_response(request, error, self.routes)
+        return exception_response(request, error)
 
     async def _recover_outside(self, request: Request, route: Route, error: Exception) -> Response:
         """The answer to an exception from a middleware; it passes the after hooks like any other."""
@@ -571,18 +605,6 @@ def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F]
         return function
 
     return add
-
-
-def _error_handler(routers: Iterable[Router], error: Exception) -> Handler | None:
-    """The handler of the innermost router for this status, else for the nearest class of the exception."""
-    status = error.status_code if isinstance(error, HTTPException) else None
-    for router in reversed(tuple(routers)):
-        if status in router.error_handlers:
-            return router.error_handlers[status]
-        for kind in type(error).__mro__:
-            if kind in router.error_handlers:
-                return router.error_handlers[kind]
-    return None
 
 
 def _as_context_manager(lifespan: Callable[..., Any]) -> Lifespan:

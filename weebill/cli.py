@@ -277,8 +277,6 @@ def _serve(
     application = adapt(program, settings.interface, settings.root_path)
     if isinstance(application, App):
         application.debug = application.debug or settings.debug
-        if application.debug and not is_loopback(settings.host):
-            _warn(settings.host)
     sockets = None
     if parent is not None:
         sockets = parent.borrow_sockets()
@@ -286,20 +284,6 @@ def _serve(
     from .server.worker import serve
 
     return serve(application, settings, sockets)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach `host`."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _warn(host: str) -> None:
-    text = f"""
-weebill: WARNING: debug is on, and {host} is open to other machines.
-         Whoever reaches it can read tracebacks and pieces of your source.
-         Say --no-debug, or listen on 127.0.0.1.
-"""
-    click.secho(text, err=True, fg="red", bold=True)
 
 
 def route_rows(program: Any) -> list[tuple[str, str, str, str]] | None:

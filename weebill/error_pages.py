@@ -1,66 +1,113 @@
-"""The answer to an error, in the form that the client reads: problem+json (RFC 9457) or a plain page."""
+"""The answer to an error, in the form that the client reads: problem+json (RFC 9457), a page, or plain text.
+
+None of it runs a script or loads anything, and its policy says so to the browser.
+"""
 
 from __future__ import annotations
 
-import traceback
+from functools import lru_cache
 from html import escape
+from typing import Any
 
 from .errors import HTTPException, ValidationError, reason_phrase
 from .headers import best_match
 from .requests import Request
-from .responses import HTMLResponse, JSONResponse, Response
+from .responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-__all__ = ["debug_response", "error_response"]
+__all__ = ["error_response", "page", "preferred"]
+
+PROBLEM = "application/problem+json"
+
+STYLE = """
+:root { color-scheme: light dark; --back: #fbfaf7; --text: #24292f; --soft: #6b7280; --mark: #c2410c }
+@media (prefers-color-scheme: dark) {
+:root { --back: #16181c; --text: #e6e6e3; --soft: #9aa2ad; --mark: #fb923c }
+}
+* { box-sizing: border-box }
+body { margin: 0; background: var(--back); color: var(--text); font: 1.05rem/1.6 system-ui, sans-serif }
+main { max-width: 38rem; margin: 0 auto; padding: 18vh 1.5rem 3rem; overflow-wrap: anywhere }
+h1 { margin: 0 0 1rem; font-size: 2rem; line-height: 1.2; color: var(--mark) }
+p, ul { margin: 0 0 1rem }
+ul { padding-left: 1.2rem }
+.soft { color: var(--soft); font-size: .9rem }
+"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; color: #223 }}
-body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem }}
-h1 {{ font-size: 1.4rem }}
-pre {{ background: #f4f4f0; padding: 1rem; overflow-x: auto }}
-</style>
-<h1>{title}</h1>
-<p>{detail}</p>
-{more}"""
+<style>{style}</style>
+<main>
+{body}
+</main>
+</html>
+"""
+
+# For people; the standard phrase alone tells them little.
+_IN_WORDS = {
+    404: "There is nothing at this address.",
+    500: "Something has gone wrong here. It is not your fault.",
+    503: "There is too much to do here just now. Try again in a moment.",
+}
 
 
 def error_response(request: Request, error: HTTPException) -> Response:
-    """A page for a client that prefers HTML, else a problem document."""
-    title = f"{error.status_code} {reason_phrase(error.status_code)}".strip()
-    if _prefers_html(request):
+    """The answer to `error`. A problem document carries its `members` too; a page of a fault of ours names
+    the request as the log does."""
+    status, phrase = error.status_code, reason_phrase(error.status_code)
+    form = preferred(request)
+    if form == "html":
+        title = f"{status} {phrase}".strip()
+        detail = error.detail if error.detail != phrase else _IN_WORDS.get(status, "")
+        lines = [f"<h1>{title}</h1>"]
         faults = error.errors if isinstance(error, ValidationError) else ()
-        more = (
-            "<ul>{}</ul>".format("".join(f"<li>{escape(str(fault))}</li>" for fault in faults))
-            if faults
-            else ""
-        )
-        page = _PAGE.format(title=escape(title), detail="" if faults else escape(error.detail), more=more)
-        return HTMLResponse(page, error.status_code, error.headers)
-    problem: dict[str, object] = {"title": reason_phrase(error.status_code), "status": error.status_code}
-    if error.detail != problem["title"]:
-        problem["detail"] = error.detail
-    if isinstance(error, ValidationError):
-        problem["errors"] = [fault._asdict() for fault in error.errors]
-    return JSONResponse(problem, error.status_code, error.headers, "application/problem+json")
+        if faults:
+            lines.append(f"<ul>{''.join(f'<li>{escape(str(fault))}' for fault in faults)}</ul>")
+        elif detail:
+            lines.append(f"<p>{escape(detail)}</p>")
+        lines += [f'<p class="soft">Request {escape(request.id)}</p>'] if status >= 500 else []
+        response: Response = page(title, "\n".join(lines), status)
+    elif form == "json":
+        problem: dict[str, Any] = {"title": phrase, "status": status}
+        if error.detail != phrase:
+            problem["detail"] = error.detail
+        problem.update(error.members)
+        response = JSONResponse(problem, status, media_type=PROBLEM)
+    else:
+        response = PlainTextResponse(f"{status} {error.detail}\n", status)
+    for name, value in {"x-content-type-options": "nosniff", **error.headers}.items():
+        response.headers[name] = value
+    response.headers.add("vary", "Accept")
+    return response
 
 
-def debug_response(request: Request, error: Exception) -> Response:
-    """The traceback of an exception, for its author's eyes only: the caller has made sure of debug."""
-    lines = "".join(traceback.format_exception(error))
-    title = f"{type(error).__name__}: {error}"
-    if _prefers_html(request):
-        where = f"{request.method} {request.target}"
-        page = _PAGE.format(title=escape(title), detail=escape(where), more=f"<pre>{escape(lines)}</pre>")
-        return HTMLResponse(page, 500)
-    problem = {"title": reason_phrase(500), "status": 500, "detail": title, "traceback": lines.splitlines()}
-    return JSONResponse(problem, 500, media_type="application/problem+json")
+def page(title: str, body: str, status: int, style: str = STYLE) -> HTMLResponse:
+    """A page of our own. `title` is escaped here, the markup in `body` by the caller."""
+    content = _PAGE.format(title=escape(title), style=style, body=body)
+    # A message may hold half a surrogate pair, which is no UTF-8.
+    response: HTMLResponse = HTMLResponse(content.encode("utf-8", "replace"), status)
+    response.headers["content-security-policy"] = _policy(style)
+    return response
 
 
-def _prefers_html(request: Request) -> bool:
+@lru_cache
+def _policy(style: str) -> str:
+    """Nothing but this style sheet."""
+    from base64 import b64encode  # only an error needs them
+    from hashlib import sha256
+
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def preferred(request: Request) -> str:
+    """The form that the client reads: "html" if it asks for HTML by name, "json", or "text"."""
     accept = request.headers.get("accept", "")
-    offers = ("application/problem+json", "application/json", "text/html")
-    return "text/html" in accept.lower() and best_match(accept, offers) == "text/html"
+    best = best_match(accept, (PROBLEM, "application/json", "text/html", "text/plain"))
+    if best == "text/html" and "text/html" in accept.lower():
+        return "html"
+    return "json" if best in (PROBLEM, "application/json") else "text"

@@ -37,7 +37,7 @@ WeebillError
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,17 +136,33 @@ class HTTPException(WeebillError):
     """Raise it to answer with a status other than the handler's own.
 
     `status_code` is 400 to 599, `detail` one sentence for the client (the standard phrase by default),
-    `headers` are added to the answer. Raises ValueError for any other status.
+    `headers` are added to the answer, `members` to the problem document (RFC 9457 section 3.2), for programs
+    to read. Raises ValueError for any other status.
+
+    >>> app = App()
+    >>> @app.get("/")
+    ... async def home() -> None:
+    ...     raise HTTPException(409, "That name is taken.", members={"name": "ada"})
+    >>> TestClient(app).get("/").json()
+    {'title': 'Conflict', 'status': 409, 'detail': 'That name is taken.', 'name': 'ada'}
     """
 
+    members: Mapping[str, Any] = {}
+
     def __init__(
-        self, status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status_code: int,
+        detail: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         if not 400 <= status_code <= 599:
             raise ValueError(f"HTTPException takes a status from 400 to 599, not {status_code!r}")
         self.status_code = status_code
         self.detail = reason_phrase(status_code) if detail is None else detail
         self.headers = dict(headers or {})
+        if members is not None:
+            self.members = members
         super().__init__(status_code, self.detail)
 
     def __str__(self) -> str:
@@ -290,7 +306,8 @@ class ValidationError(HTTPException):
     def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
         self.errors = tuple(dict.fromkeys(Fault(*error) for error in errors))[:MAX_FAULTS]
         more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-        super().__init__(422, f"{self.errors[0]}{more}" if self.errors else None)
+        detail = f"{self.errors[0]}{more}" if self.errors else None
+        super().__init__(422, detail, members={"errors": [fault._asdict() for fault in self.errors]})
 
 
 class QueueFull(HTTPException):

@@ -194,6 +194,12 @@ class Exchange:
         """Wait until the client has gone or the answer is complete."""
         raise NotImplementedError
 
+    async def inform(self, status: int, fields: Fields) -> None:
+        """Send an interim answer ahead of the final one (RFC 9110 section 15.2). Where the client or the wire
+        knows of no such thing, nothing is sent. Raises ResponseError as `respond`, for a status other than
+        102 to 199, and when the final answer has begun."""
+        raise NotImplementedError
+
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         """Answer at once. The wire adds Content-Length and Date, and drops the content where RFC 9110
         forbids it (HEAD, 204, 304). Raises ResponseError for a field that would break the framing."""

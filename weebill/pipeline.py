@@ -14,7 +14,7 @@ to a worker thread; with no hooks and no middleware the handler is called with n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,8 +37,10 @@ __all__ = [
     "after_steps",
     "bound",
     "compose",
+    "error_handler",
     "handle_error",
     "keep_fields",
+    "last_resort",
     "run_steps",
 ]
 
@@ -321,3 +323,31 @@ async def handle_error(handler: Handler, request: Request, error: Exception) -> 
         for name, content in error.headers.items():  # a 405 needs its Allow, whoever words it
             response.headers.setdefault(name, content)
     return response
+
+
+def error_handler(routers: Iterable[Router], error: Exception) -> Handler | None:
+    """The handler of the innermost router for this status, else for the nearest class of the exception."""
+    status = error.status_code if isinstance(error, HTTPException) else None
+    for router in reversed(tuple(routers)):
+        if status in router.error_handlers:
+            return router.error_handlers[status]
+        for kind in type(error).__mro__:
+            if kind is Exception:  # a last resort: it takes no 404 for a failure
+                break
+            if kind in router.error_handlers:
+                return router.error_handlers[kind]
+    return None
+
+
+def last_resort(routers: Iterable[Router], error: Exception) -> tuple[Handler | None, Exception]:
+    """The handler of the innermost router for what nobody else takes, and what it is given: the exception
+    itself, or, where it is made for HTTPException, a 500 with the exception as its cause."""
+    for router in reversed(tuple(routers)):
+        for case in (Exception, 500):
+            if case in router.error_handlers:
+                return router.error_handlers[case], error
+        if HTTPException in router.error_handlers:
+            stand_in = HTTPException(500)
+            stand_in.__cause__ = error
+            return router.error_handlers[HTTPException], stand_in
+    return None, error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +18,6 @@ from .headers import Headers, MultiDict, parse_cookies, parse_query
 from .validation import decode_json
 
 if TYPE_CHECKING:
-    import asyncio
-
     from .exchange import Exchange
     from .forms import FormData, FormReader, UploadFile
     from .session_stores import Session
@@ -220,6 +219,21 @@ class Request:
             ) from None
 
     @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that a browser has had of this stream before it came back, None for none
+        (Last-Event-ID, WHATWG HTML section 9.2.4).
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... async def behind(request: Request) -> str:
+        ...     return f"what came behind {request.last_event_id}"
+        >>> TestClient(app).get("/", headers={"last-event-id": "7"}).text
+        'what came behind 7'
+        """
+        value = self.headers.get("last-event-id")
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
     def stopping(self) -> asyncio.Event:
         """Set when the server begins to stop: a stream that has no end should end then."""
         return self.exchange.stopping
@@ -264,6 +278,26 @@ class Request:
         """
         while piece := await self.exchange.read():
             yield piece
+
+    def early_hints(self, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> Awaitable[None]:
+        """Tell the client which things it is going to need, while the answer is still made (RFC 8297); to be
+        awaited, in an `async def`. A client of HTTP/1.0, or a server that cannot do it, sends nothing.
+
+        Raises ValueError for a field that HTTP does not allow, ResponseError once the answer has begun.
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... async def home(request: Request) -> str:
+        ...     await request.early_hints({"link": "</style.css>; rel=preload; as=style"})
+        ...     return "the page"
+        >>> TestClient(app).get("/").text
+        'the page'
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # it would never be awaited, and nobody would tell
+            raise ConfigurationError("early_hints is awaited, so it is for `async def` handlers") from None
+        return self.exchange.inform(103, Headers(fields).raw)
 
     @property
     def form(self) -> MultiDict[str]:
@@ -332,7 +366,16 @@ class Request:
 
     def background(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call `function(*args, **kwargs)` once the answer has been sent: an `async def` on the loop, a `def`
-        in a worker thread. The client does not wait for it, a graceful stop does. What it raises is logged.
+        in a worker thread, one after the other. It is called whatever the answer is, and also when the
+        client has gone. The client does not wait for it, a graceful stop does. What it raises is logged.
+
+        >>> app, sent = App(), []
+        >>> @app.post("/register")
+        ... async def register(request: Request) -> str:
+        ...     request.background(sent.append, "a letter of welcome")
+        ...     return "registered"
+        >>> TestClient(app).post("/register").text, sent
+        ('registered', ['a letter of welcome'])
         """
         self.afterwards.work.append((function, args, kwargs))
 

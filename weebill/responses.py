@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
-from contextvars import copy_context
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from contextlib import aclosing
+from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args, get_type_hints
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from .conditional import not_modified_fields, precondition
 from .cookies import SameSite, format_cookie, must_be_secure
-from .errors import ClientDisconnected, HTTPException, ReturnValueError
+from .errors import HTTPException, ReturnValueError
 from .functions import describe
 from .headers import Fields, MutableHeaders, parse_http_date
 from .requests import current_request
-from .threads import run_in_thread
+from .streams import interrupted_by, stepped, until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,10 +37,11 @@ __all__ = [
     "StreamingResponse",
     "abort",
     "redirect",
+    "safe_path",
     "to_response",
 ]
 
-logger = logging.getLogger("weebill")
+T = TypeVar("T")
 
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
@@ -54,8 +53,11 @@ class Response:
     """A whole answer: content, status, fields.
 
     `content` is bytes, or text to be sent as UTF-8. `headers` are added to the fields; a Content-Type among
-    them, or `media_type`, replaces the kind's own. Raises ValueError for a field that HTTP does not allow
-    and for a status outside 200 to 599.
+    them, or `media_type`, replaces the kind's own, and of text it says the charset. Raises ValueError for a
+    field that HTTP does not allow and for a status outside 200 to 599.
+
+    >>> Response("a,b", media_type="text/csv").headers["content-type"]
+    'text/csv; charset=utf-8'
     """
 
     content_type = b""  # of this kind; b"" has it follow from the type of the content
@@ -86,6 +88,8 @@ class Response:
             self.headers.update(headers)
         if media_type is not None:
             self.headers["content-type"] = media_type
+        if (headers or media_type) and isinstance(content, str):
+            say_charset(self.headers)
 
     @property
     def headers(self) -> MutableHeaders:
@@ -191,14 +195,33 @@ class Response:
         return f"<{type(self).__name__} {self.status_code}>"
 
 
+_TEXTUAL = re.compile(r"text/(?!event-stream)|application/(xml|javascript)$|.*\+xml$", re.IGNORECASE)
+
+
+def say_charset(headers: MutableHeaders) -> None:
+    """Name UTF-8 in the Content-Type of a text that was encoded here, unless it has parameters already. An
+    event stream is UTF-8 by definition."""
+    media_type = headers.get("content-type", "")
+    if ";" not in media_type and _TEXTUAL.match(media_type):
+        headers["content-type"] = f"{media_type}; charset=utf-8"
+
+
 class PlainTextResponse(Response):
-    """Text, shown as it is."""
+    """Text, shown as it is.
+
+    >>> PlainTextResponse("<b>").headers["content-type"]
+    'text/plain; charset=utf-8'
+    """
 
     content_type = TEXT
 
 
 class HTMLResponse(Response):
-    """A page."""
+    """A page. What it shows of others must be escaped; `render_template` does that.
+
+    >>> HTMLResponse("<h1>Birds</h1>").headers["content-type"]
+    'text/html; charset=utf-8'
+    """
 
     content_type = HTML
 
@@ -213,7 +236,13 @@ _encode_json = msgspec.json.Encoder(enc_hook=_beyond_json).encode
 
 
 class JSONResponse(Response):
-    """Any value that JSON can hold: also dataclasses, msgspec.Struct, pydantic models, dates, UUIDs."""
+    """Any value that JSON can hold: also dataclasses, msgspec.Struct, pydantic models, dates, UUIDs.
+
+    Raises TypeError for any other. It has no charset, for JSON is UTF-8 (RFC 8259 section 8.1).
+
+    >>> JSONResponse({"eggs": 3}).content
+    b'{"eggs":3}'
+    """
 
     content_type = JSON
     encode = staticmethod(_encode_json)
@@ -230,18 +259,30 @@ class JSONResponse(Response):
 
 
 class RedirectResponse(Response):
-    """Send the client elsewhere: `location` is a path of this site or an absolute http(s) URL.
+    """Send the client elsewhere: `location` is a path of this site, or an http(s) URL of this host or of one
+    of `allowed_hosts` ("example.org", "example.org:8080"; "*" is any).
 
-    Raises ValueError for control bytes, backslashes, "//host" and other schemes, which browsers would take
-    for another site than the one the author meant.
+    Raises ValueError for other hosts, so that no visitor's text sends somebody astray, and for what browsers
+    would take for another host than it seems: blanks, control bytes, backslashes, "//host", other schemes.
+
+    >>> RedirectResponse("/birds?page=2").headers["location"]
+    '/birds?page=2'
+    >>> RedirectResponse("https://evil.example/")
+    Traceback (most recent call last):
+    ValueError: the location 'https://evil.example/' leads to another host; name it in allowed_hosts
     """
 
     def __init__(
-        self, location: str, status_code: int = 307, headers: Mapping[str, str] | None = None
+        self,
+        location: str,
+        status_code: int = 307,
+        headers: Mapping[str, str] | None = None,
+        *,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         if status_code not in (301, 302, 303, 307, 308):
             raise ValueError(f"{status_code} is no redirect; there are 301, 302, 303, 307 and 308")
-        _check_location(location)
+        _check_location(location, (allowed_hosts,) if isinstance(allowed_hosts, str) else allowed_hosts)
         super().__init__(b"", status_code, headers)
         self.headers["location"] = quote(location, safe=":/%#?=@[]!$&'()*+,;~")
 
@@ -249,27 +290,65 @@ class RedirectResponse(Response):
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")  # RFC 3986 section 3.1
 
 
-def _check_location(location: str) -> None:
+def _check_location(location: str, allowed_hosts: Iterable[str]) -> None:
+    # Browsers cut blanks and controls off its ends, drop tabs and line ends within it, and take "\\" for "/".
     if any(c <= " " or c == "\x7f" or c == "\\" for c in location):
         raise ValueError(f"the location {location!r} holds a blank, a control or a backslash")
     if location.startswith("//"):
         raise ValueError(f"the location {location!r} would lead to another host")
     scheme = _SCHEME.match(location)
-    if scheme and scheme[1].lower() not in ("http", "https"):
+    if scheme is None:
+        return
+    parts = urlsplit(location)  # ValueError for a bad address in brackets
+    if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"the location {location!r} is neither a path nor an http(s) URL")
+    allowed = [host.lower() for host in allowed_hosts]
+    if not {"*", parts.hostname, parts.netloc.lower()}.isdisjoint(allowed):
+        return
+    request = current_request.get(None)
+    if request is None or parts.netloc.lower() != request.host.lower():
+        raise ValueError(f"the location {location!r} leads to another host; name it in allowed_hosts")
+
+
+def safe_path(location: str | None, default: str = "/") -> str:
+    """`location` if it is a path of this site, else `default`: for a `next` that a visitor has sent.
+
+    >>> safe_path("/birds?page=2")
+    '/birds?page=2'
+    >>> [safe_path(text) for text in ("//evil.example", "https://evil.example", "/\\\\evil.example", None)]
+    ['/', '/', '/', '/']
+    """
+    if location is None or not location.startswith("/"):
+        return default
+    try:
+        _check_location(location, ())
+    except ValueError:
+        return default
+    return location
 
 
 class StreamingResponse(Response):
     """An answer in pieces, as an iterator or async iterator of text or bytes gives them.
 
     The head is sent with the first piece, so that an error before it is still a proper answer; the pieces'
-    type decides the media type where none is given. An ordinary iterator runs in worker threads. The
-    iterator is closed when the client goes away; one that waits for something then is cancelled.
+    type decides the media type where none is given. An error behind it breaks the connection, so that nobody
+    takes what has come for the whole. An ordinary iterator runs in worker threads. The iterator is closed
+    when the client goes away; one that waits for something then is cancelled.
+
+    >>> app = App()
+    >>> @app.get("/")
+    ... async def count() -> StreamingResponse:
+    ...     return StreamingResponse((f"{n}," for n in range(3)), media_type="text/csv")
+    >>> TestClient(app).get("/").text
+    '0,1,2,'
     """
+
+    # Kinds of stream by the class of their pieces; who defines such pieces (event_stream.py) puts it in.
+    kinds: ClassVar[dict[type, Callable[..., StreamingResponse]]] = {}
 
     def __init__(
         self,
-        pieces: AsyncIterable[str | bytes] | Iterable[str | bytes],
+        pieces: AsyncIterable[Any] | Iterable[Any],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
@@ -279,94 +358,52 @@ class StreamingResponse(Response):
 
     async def send(self, exchange: Exchange) -> None:
         """Hand the pieces to the wire, each when the client has room for it."""
-        pieces = self.pieces if isinstance(self.pieces, AsyncIterable) else _in_threads(iter(self.pieces))
         started = False
-        async with aclosing(_closing(pieces)) as source, _while_connected(exchange):
+        async with aclosing(stepped(self.pieces)) as source, interrupted_by(until_gone(exchange)):
             async for piece in source:
-                if not isinstance(piece, str | bytes):
-                    raise ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
                 if not started:
-                    if not self._has_type():
-                        self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
+                    if (kind := self.kinds.get(type(piece))) is not None:
+                        return await self._turned_into(kind, piece, source).send(exchange)
+                    self._say_type(piece)
                     await exchange.start(self.status_code, self.raw_headers)
                     started = True
+                elif not isinstance(piece, str | bytes):
+                    raise _no_piece(piece)
                 if exchange.method == "HEAD":
                     break
                 await exchange.write(piece.encode() if isinstance(piece, str) else piece)
         if not started:
             await exchange.start(self.status_code, self.raw_headers)
         await exchange.finish()
+        return None
 
-    def _has_type(self) -> bool:
-        return any(name.lower() == b"content-type" for name, _ in self.raw_headers)
+    def _say_type(self, piece: object) -> None:
+        """The first piece decides what was left open."""
+        if not isinstance(piece, str | bytes):
+            raise _no_piece(piece)
+        headers = self.headers
+        if "content-type" not in headers:
+            self.raw_headers.append((b"content-type", TEXT if isinstance(piece, str) else OCTETS))
+        elif isinstance(piece, str):
+            say_charset(headers)
 
-
-@asynccontextmanager
-async def _while_connected(exchange: Exchange) -> AsyncGenerator[None, None]:
-    """Cancel what is inside when the client goes away, and raise ClientDisconnected: who waits for the next
-    piece would not learn it from the wire."""
-    task = cast("asyncio.Task[Any]", asyncio.current_task())
-    leaving = asyncio.ensure_future(exchange.disconnected())
-    has_left = False
-
-    def leave(_: asyncio.Future[None]) -> None:
-        nonlocal has_left
-        if not leaving.cancelled() and not over and not task.cancelling():
-            has_left = True
-            task.cancel()
-
-    over = False
-    leaving.add_done_callback(leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not has_left or task.uncancel():
-            raise
-        raise ClientDisconnected from None
-    finally:
-        over = True
-        leaving.cancel()
+    def _turned_into(
+        self, kind: Callable[..., StreamingResponse], first: object, rest: AsyncIterable[Any]
+    ) -> StreamingResponse:
+        """The same answer as another kind of stream, for that is what its first piece belongs to."""
+        response = kind(_with_first(first, rest), self.status_code)
+        response.headers.update(self.headers)
+        return response
 
 
-async def _closing(pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
-    """The same pieces; when it is closed, so is what they come from."""
-    try:
-        async for piece in pieces:
-            yield piece
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
+def _no_piece(piece: object) -> ReturnValueError:
+    return ReturnValueError(f"a stream gave {type(piece).__name__}; pieces are str or bytes")
 
 
-def _next(pieces: Iterator[Any], end: object) -> Any:
-    return next(pieces, end)
-
-
-async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
-    """Step an ordinary iterator in worker threads, always in the same context."""
-    context, end = copy_context(), object()
-    step: asyncio.Future[Any] | None = None
-
-    try:
-        while True:
-            step = run_in_thread(context.run, _next, pieces, end)
-            piece = await asyncio.shield(step)  # a thread cannot be stopped
-            if piece is end:
-                return
-            yield piece
-    finally:
-        if isinstance(pieces, Generator):
-            if step is not None and not step.done():  # given up while it runs: it is closed after that
-                step.add_done_callback(lambda _: run_in_thread(context.run, _close_quietly, pieces))
-            else:
-                await run_in_thread(context.run, pieces.close)
-
-
-def _close_quietly(pieces: Generator[Any, None, None]) -> None:
-    try:
-        pieces.close()
-    except Exception:
-        logger.exception("a stream failed while it was closed, for its client has gone")
+async def _with_first(first: T, rest: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Response:
@@ -392,13 +429,27 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
     if hasattr(value, "__html__"):
         return HTMLResponse(value.__html__())
     if isinstance(value, Generator | AsyncGenerator):
-        return StreamingResponse(value)
+        return _kind_of_stream(handler)(value)
     if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
         return JSONResponse(value)
     raise ReturnValueError(
         f"{_where(handler)} returned {type(value).__name__}: return str, bytes, dict, list, "
         "a dataclass, None, a generator, (body, status), (body, status, headers) or a Response"
     )
+
+
+@lru_cache(1000)
+def _kind_of_stream(handler: Callable[..., Any] | None) -> Callable[..., StreamingResponse]:
+    """The kind of stream whose pieces `handler` is annotated to yield, as in AsyncIterator[Event]."""
+    try:
+        said = get_type_hints(handler).get("return") if handler else None
+    except Exception:  # an annotation that means nothing at run time
+        return StreamingResponse
+    for argument in get_args(said):
+        for piece in (argument, *get_args(argument)):
+            if piece in StreamingResponse.kinds:
+                return StreamingResponse.kinds[piece]
+    return StreamingResponse
 
 
 def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> Response:
@@ -412,6 +463,8 @@ def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> R
     response.status_code = value[1]
     if len(value) == 3 and value[2]:
         response.headers.update(dict(value[2]))
+        if isinstance(value[0], str):
+            say_charset(response.headers)
     return response
 
 
@@ -419,16 +472,27 @@ def _where(handler: Callable[..., Any] | None) -> str:
     return describe(handler) if handler else "a handler"
 
 
-def abort(status_code: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> NoReturn:
-    """Stop here and answer with this status. Raises HTTPException.
+def abort(
+    status_code: int,
+    detail: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> NoReturn:
+    """Stop here and answer with this status. Raises HTTPException, which says what the arguments are.
 
     >>> abort(404, "There is no such bird.")
     Traceback (most recent call last):
     weebill.errors.HTTPException: 404 There is no such bird.
     """
-    raise HTTPException(status_code, detail, headers)
+    raise HTTPException(status_code, detail, headers, members)
 
 
-def redirect(location: str, status_code: int = 302) -> RedirectResponse:
-    """An answer that sends the client to `location`, as Flask's. Raises as RedirectResponse."""
-    return RedirectResponse(location, status_code)
+def redirect(location: str, status_code: int = 302, *, allowed_hosts: Iterable[str] = ()) -> RedirectResponse:
+    """An answer that sends the client to `location`, as Flask's. Raises as RedirectResponse.
+
+    >>> redirect("/login").status_code
+    302
+    >>> redirect("https://example.org/", allowed_hosts=["example.org"]).headers["location"]
+    'https://example.org/'
+    """
+    return RedirectResponse(location, status_code, allowed_hosts=allowed_hosts)

@@ -452,7 +452,10 @@ class Router:
         """Answer a status, or an exception of a class or its subclasses, with the decorated function.
 
         It takes the exception, and `request` if it likes; what it returns is made a Response, with the
-        status of the error unless it names another. Raises ConfigurationError for anything else.
+        status of the error unless it names another. A status goes before a class, an inner router before an
+        outer one. `Exception` and 500 get what nobody else takes, as it was raised, after it was logged;
+        `Exception` does not get those that are answers already, HTTPException. Raises ConfigurationError for
+        anything else.
 
         >>> app = App()
         >>> @app.errorhandler(404)

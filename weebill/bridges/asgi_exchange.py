@@ -44,6 +44,7 @@ class ASGIExchange(Exchange):
         "_ahead",
         "_bare",
         "_content_ended",
+        "_hints",
         "_left",
         "_limit",
         "_listener",
@@ -78,6 +79,7 @@ class ASGIExchange(Exchange):
         # From 2.4 on `send` raises OSError when the client has gone; before, only `receive` tells.
         spec_version = scope.get("asgi", {}).get("spec_version", "2.0")
         self._send_tells = tuple(map(int, spec_version.split("."))) >= (2, 4)
+        self._hints = "http.response.early_hint" in (scope.get("extensions") or ())
         self._streams = False  # whether read() asks the server or the body
         self._limit = max_body
         self._received = 0  # bytes of content
@@ -181,6 +183,16 @@ class ASGIExchange(Exchange):
     def started(self) -> bool:
         return self._started
 
+    async def inform(self, status: int, fields: Fields) -> None:
+        headers, _ = _checked(fields)
+        if not 102 <= status <= 199:
+            raise ResponseError(f"{status!r} is no status of an interim answer")
+        if self._started:
+            raise ResponseError("an interim answer behind the beginning of the final one")
+        links = [value for name, value in headers if name == b"link"]
+        if self._hints and status == 103 and links:  # ASGI knows no other, and no other field
+            await self._tell({"type": "http.response.early_hint", "links": links})
+
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         headers = self._begin(status, fields)
         if self._left is None:
@@ -229,9 +241,13 @@ class ASGIExchange(Exchange):
         self._complete()
 
     async def _emit(self, message: Message) -> None:
+        if not self.gone:
+            self._started = True
+        await self._tell(message)
+
+    async def _tell(self, message: Message) -> None:
         if self.gone:
             raise ClientDisconnected
-        self._started = True
         try:
             await self._send(message)
         except OSError:

@@ -99,7 +99,7 @@ class HTTP1Connection(ClientConnection):
         self.output.wake()
         if self._task is None:
             self._forget_request()
-        elif self.exchange is not None and self.exchange.intake.cancel_on_disconnect:
+        elif self.exchange is not None and self.exchange.may_be_cancelled:
             self._cancel()
         if self._task is not None:
             self.state.leave_behind(self._task)
@@ -131,7 +131,7 @@ class HTTP1Connection(ClientConnection):
                 else:
                     if self._reading is Reading.ANSWER:
                         self._hold(data)
-                        self._let_go_if_answered()
+                        self.let_go_if_answered()
                     else:
                         self._since = self.state.now  # it still talks; nobody listens
                     return
@@ -142,6 +142,8 @@ class HTTP1Connection(ClientConnection):
         """Let a pipelined request wait for the answer before it."""
         self._buffer = data
         self._searched = 0
+        if self.exchange is not None:
+            self.exchange.is_awaited = True
         if len(data) > self.state.settings.max_pipelined:
             self._pause_reading()
 
@@ -351,7 +353,9 @@ class HTTP1Connection(ClientConnection):
                 self.close()
             else:
                 self._refuse(ProtocolError(400, "The head ended early."), self._buffer)
-        elif self.exchange is not None and self.exchange.intake.cancel_on_disconnect:
+        elif self.exchange is not None and self.exchange.phase is Phase.FINISHED:
+            self.let_go_if_answered()
+        elif self.exchange is not None and self.exchange.may_be_cancelled:
             self.close()  # to shut one side looks like going away; this route has said which it is
 
     # -- answering
@@ -379,7 +383,7 @@ class HTTP1Connection(ClientConnection):
             logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
         self._answered(exchange)
 
-    def _let_go_if_answered(self) -> None:
+    def let_go_if_answered(self) -> None:
         """Go on to the next request, although the application still works for the one that it has answered.
         Not while the client does not take its answers: that is what they wait for."""
         exchange, task = self.exchange, self._task
@@ -536,7 +540,7 @@ class HTTP1Connection(ClientConnection):
             elif self._eof and min(elapsed, self.output.silence(now)) >= settings.write_timeout:
                 self._probe(exchange)
         elif exchange.phase is Phase.FINISHED:
-            self._let_go_if_answered()
+            self.let_go_if_answered()
         elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEPT:
             self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
 

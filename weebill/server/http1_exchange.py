@@ -30,6 +30,7 @@ from .wire import (
     ResponseHead,
     chunk,
     has_no_content,
+    interim_head,
     length_to_announce,
     response_head,
 )
@@ -66,6 +67,9 @@ class Channel(Protocol):
     def close(self) -> None:
         """Close when what was written has been sent."""
 
+    def let_go_if_answered(self) -> None:
+        """Go on, although the application still works for what it has answered."""
+
 
 class HTTP1Exchange(Exchange):
     """One request and its answer."""
@@ -81,6 +85,7 @@ class HTTP1Exchange(Exchange):
         "content",
         "expects_continue",
         "intake",
+        "is_awaited",
         "keep_alive",
         "phase",
         "sent",
@@ -102,6 +107,7 @@ class HTTP1Exchange(Exchange):
         self._output = channel.output
         self.keep_alive = head.keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
+        self.is_awaited = False  # another request waits for the end of this one
         self.intake = BUFFERED
         self.content: Content | None = None  # None if there is none
         self.phase = Phase.NOTHING
@@ -116,6 +122,11 @@ class HTTP1Exchange(Exchange):
     @property
     def started(self) -> bool:
         return self.phase is not Phase.NOTHING
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether the handler ends with its client. What it does behind its answer is let be."""
+        return self.intake.cancel_on_disconnect and self.phase is not Phase.FINISHED
 
     async def read(self) -> bytes:
         content = self.content
@@ -145,6 +156,15 @@ class HTTP1Exchange(Exchange):
         while self.phase is not Phase.FINISHED and not self._output.lost:
             await self._output.wait()
 
+    async def inform(self, status: int, fields: Fields) -> None:
+        head = interim_head(status, fields)
+        if self.phase is not Phase.NOTHING:
+            raise ResponseError("an interim answer behind the beginning of the final one")
+        if self._output.is_gone():
+            raise ClientDisconnected
+        if self.http_version != "1.0":
+            self._output.send(head)
+
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
         length = length_to_announce(self.method, status, head, len(content))
@@ -154,6 +174,8 @@ class HTTP1Exchange(Exchange):
         self._begin(status, head, framing, content)
         self.sent = len(content)
         self.phase = Phase.FINISHED
+        if self.is_awaited or not self.keep_alive:
+            self._let_go_soon()
         output = self._output
         if output.waiters:
             output.wake()
@@ -254,8 +276,15 @@ class HTTP1Exchange(Exchange):
             if self._chunked:
                 output.send(LAST_CHUNK)
         self.phase = Phase.FINISHED
+        if self.is_awaited or not self.keep_alive:
+            self._let_go_soon()
         if output.waiters:
             output.wake()
+
+    def _let_go_soon(self) -> None:
+        """The client waits for its next answer, or for the end of the connection: neither is to be late if
+        the application works on behind this answer."""
+        self._channel.state.loop.call_soon(self._channel.let_go_if_answered)
 
     def abort(self) -> None:
         if self.phase is not Phase.STARTED:  # nothing is half said

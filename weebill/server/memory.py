@@ -22,7 +22,7 @@ from ..headers import Fields, http_date
 from ..settings import Settings
 from .head import Head, check_sizes, read_head
 from .parse_httptools import HttptoolsParser
-from .wire import ResponseHead, has_no_content, length_to_announce, response_head
+from .wire import ResponseHead, has_no_content, interim_head, length_to_announce, response_head
 
 __all__ = ["MemoryExchange"]
 
@@ -35,7 +35,8 @@ class MemoryExchange(Exchange):
     `content` are the pieces of the request's content, taken one by one as the application reads them.
     `settings` gives the limits, `room` how many bytes of a streamed answer may wait for `take` (None: all
     of them), `options` are those of Exchange. After `serve`, `status`, `answer_fields` and `pieces` hold the
-    answer, `complete` says whether it came to its end, and `fault` is what the test itself has done wrong.
+    answer, `interim` the status and fields of those ahead of it, `complete` says whether it came to its end,
+    and `fault` is what the test itself has done wrong.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MemoryExchange(Exchange):
         self._settings = settings = settings or Settings()
         self.status = 0
         self.answer_fields: Fields = []
+        self.interim: list[tuple[int, Fields]] = []
         self.pieces: list[bytes] = []
         self.complete = False
         self.aborted = False
@@ -272,6 +274,15 @@ class MemoryExchange(Exchange):
 
     async def disconnected(self) -> None:
         await self._over.wait()
+
+    async def inform(self, status: int, fields: Fields) -> None:
+        interim_head(status, fields)
+        if self.started:
+            raise ResponseError("an interim answer behind the beginning of the final one")
+        if self._gone:
+            raise ClientDisconnected
+        if self.http_version != "1.0":
+            self.interim.append((status, list(fields)))
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)

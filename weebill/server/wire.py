@@ -16,6 +16,7 @@ __all__ = [
     "ResponseHead",
     "chunk",
     "has_no_content",
+    "interim_head",
     "length_to_announce",
     "minimal",
     "response_head",
@@ -108,6 +109,24 @@ def _new_head(status: int, fields: Fields) -> ResponseHead:
     if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
         _blame(fields)
     return ResponseHead(block, length, close, upgrade, has_date)
+
+
+def interim_head(status: int, fields: Fields) -> bytes:
+    """An interim answer. Raises ResponseError for what response_head refuses, for a field that speaks of
+    content or the connection (RFC 9110 section 8.6, RFC 9112 section 6.1), and for a status that is none, or
+    the server's own to send (100, 101)."""
+    if not 102 <= status <= 199:
+        raise ResponseError(f"{status!r} is no status of an interim answer")
+    lines = [f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")]
+    for name, value in fields:
+        try:
+            check_field(name, value)
+        except ValueError as error:
+            raise ResponseError(str(error)) from None
+        if name.lower() in _OURS:
+            raise ResponseError(f"the field {name.decode()} has no place in an interim answer")
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join((*lines, b"\r\n"))
 
 
 def has_no_content(method: str, status: int) -> bool:

@@ -218,6 +218,8 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     from .keys import watch_keys  # for a process of our own only
 
     configure_logging(settings.log_level)
+    if getattr(application, "debug", False) and not is_loopback(settings.host):
+        _warn_of_debug(settings.host)
     allow_descriptors(settings.max_connections)
     worker = Worker(application, settings, sockets)
     restarting = False
@@ -274,6 +276,21 @@ def serve(application: Application, settings: Settings, sockets: list[socket.soc
     if restarting:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach `host`."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _warn_of_debug(host: str) -> None:
+    loud, quiet = ("\033[1;31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    text = f"""
+weebill: WARNING: debug is on, and {host or "every address"} is open to other machines.
+         Whoever reaches it can read tracebacks and pieces of your source.
+         Say --no-debug, or listen on 127.0.0.1.
+"""
+    print(f"{loud}{text}{quiet}", file=sys.stderr, flush=True)
 
 
 def _end_by_force(code: int) -> None:
