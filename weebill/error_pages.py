@@ -63,7 +63,7 @@ def error_response(request: Request, error: HTTPException) -> Response:
         lines = [f"<h1>{title}</h1>"]
         faults = error.errors if isinstance(error, ValidationError) else ()
         if faults:
-            lines.append(f"<ul>{''.join(f'<li>{escape(str(fault))}' for fault in faults)}</ul>")
+            lines.append(f"<ul>{''.join(f'<li>{escape(str(fault))}</li>' for fault in faults)}</ul>")
         elif detail:
             lines.append(f"<p>{escape(detail)}</p>")
         lines += [f'<p class="soft">Request {escape(request.id)}</p>'] if status >= 500 else []
