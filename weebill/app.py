@@ -6,43 +6,27 @@ import inspect
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
-from .binding import Handler, bind, parameters
+from .binding import Handler, bind
 from .bridges.asgi import serve_scope
-from .error_pages import error_response
 from .errors import (
-    BodyTooLarge,
-    ClientDisconnected,
     ConfigurationError,
-    HandlerTimeout,
     HTTPException,
-    ProtocolError,
-    ResponseError,
-    SignatureError,
-    StartError,
 )
 from .exchange import UNWANTED, Application, Exchange, Intake
-from .functions import describe, is_async
+from .functions import describe
 from .habits import unknown_options
 from .injection import Overrides
+from .life import Life, Lifespan, as_context_manager
 from .mount import Mount
-from .pipeline import (
-    AfterHookFailed,
-    after_steps,
-    bound,
-    compose,
-    error_handler,
-    handle_error,
-    keep_fields,
-    last_resort,
-    run_steps,
-)
+from .pipeline import bound, compose
+from .recovery import recover, recover_outside, send_failed
+from .refusals import allow_field, answer_options, method_of_preflight, other_spelling, raise_refusal
 from .requests import Request, current_request
-from .responses import RedirectResponse, Response
 from .router import Area, Route, Router
 from .routing import compile_pattern
 from .secret_keys import checked_keys, keys_of_environment
@@ -50,7 +34,6 @@ from .settings import load
 from .sites import Sites, common_routers
 from .static import StaticFiles
 from .templates import Templates
-from .threads import run_in_thread
 from .urls import URLs, check_base_url
 
 __all__ = ["App"]
@@ -58,7 +41,6 @@ __all__ = ["App"]
 logger = logging.getLogger("weebill")
 
 F = TypeVar("F", bound=Callable[..., Any])
-Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 class App(Router):
@@ -118,14 +100,10 @@ class App(Router):
         self._table = self._sites.everywhere.table
         self._is_plain = True  # whether that is all there is: neither hosts nor mounts
         self._urls = URLs(check_base_url(base_url))
-        self._lives = 0  # how often it has been started: once, and again by each mount of it
-        self._lifespan = lifespan and _as_context_manager(lifespan)
-        self._on_startup: list[Handler] = []
-        self._on_shutdown: list[Handler] = []
+        self._life = Life(lifespan)
         self._overrides = Overrides({}, self._changed)
-        self._stack = AsyncExitStack()
         self._own: dict[tuple[Handler, tuple[Router, ...]], Route] = {}
-        self._options = self._own_route(_answer_options, (self,))
+        self._options = self._own_route(answer_options, (self,))
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
@@ -190,7 +168,7 @@ class App(Router):
 
     def _register_mount(self, mount: Route) -> None:
         prefix = mount.pattern.text
-        if self._lives:
+        if self._life.has_begun:
             raise ConfigurationError(
                 f"the mount {prefix!r} comes after the start, and would never be started"
             )
@@ -209,7 +187,7 @@ class App(Router):
     def _changed(self) -> None:
         super()._changed()
         self._own = {}
-        self._options = self._own_route(_answer_options, (self,))
+        self._options = self._own_route(answer_options, (self,))
 
     @property
     def dependency_overrides(self) -> MutableMapping[Handler, Handler]:
@@ -258,18 +236,18 @@ class App(Router):
     def on_startup(self, function: F) -> F:
         """Call `function` before the first request."""
         bind(function, (), "as a startup function")
-        self._on_startup.append(function)
+        self._life.on_startup.append(function)
         return function
 
     def on_shutdown(self, function: F) -> F:
         """Call `function` after the last answer, the last registered first."""
         bind(function, (), "as a shutdown function")
-        self._on_shutdown.append(function)
+        self._life.on_shutdown.append(function)
         return function
 
     def lifespan(self, function: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
         """Run the part of an async generator before its `yield` at start, and the rest at the end."""
-        self._lifespan = _as_context_manager(function)
+        self._life.lifespan = as_context_manager(function)
         return function
 
     def template_filter(self, name: str | None = None) -> Callable[[F], F]:
@@ -356,55 +334,12 @@ class App(Router):
     # -- the contract with the wire (exchange.Application)
 
     async def __startup__(self) -> None:
-        self._lives += 1
-        if self._lives > 1:  # mounted in several places, and started by the first
-            return
-        self._stack = AsyncExitStack()
-        try:
-            for application in dict.fromkeys(r.application for r in self.routes if r.application is not None):
-                await self._start_mounted(application)
-                self._stack.push_async_callback(application.__shutdown__)
-            for middleware in self._all_middlewares():
-                await self._start_middleware(middleware)
-            if self._lifespan is not None:
-                await self._stack.enter_async_context(self._lifespan(self))
-            for function in self._on_shutdown:
-                self._stack.push_async_callback(_call, function)
-            for function in self._on_startup:
-                await _call(function)
-            for route in self.routes:
-                self._composed(route)
-        except BaseException:
-            self._lives -= 1
-            await self._stack.aclose()
-            raise
-
-    async def _start_mounted(self, application: Application) -> None:
-        """Raises StartError that says where it is mounted."""
-        try:
-            await application.__startup__()
-        except Exception as error:
-            prefix = next(r.pattern.text for r in self.routes if r.application is application)
-            if not isinstance(error, ConfigurationError):  # which says everything in its sentence
-                logger.error("The application mounted at %r cannot start", prefix or "/", exc_info=error)
-            raise StartError(f"the application mounted at {prefix or '/'!r} cannot start: {error}") from error
-
-    def _all_middlewares(self) -> list[Handler]:
-        """Every middleware of every router and route, once, the outermost first."""
-        of_routers = (m for area in self.areas for router in area.routers for m in router.middlewares)
-        return list(dict.fromkeys((*of_routers, *(m for route in self.routes for m in route.middlewares))))
-
-    async def _start_middleware(self, middleware: Handler) -> None:
-        """A middleware may have `startup(app)` and `shutdown()`, plain or async."""
-        if (startup := getattr(middleware, "startup", None)) is not None:
-            await _call(startup, self)
-        if (shutdown := getattr(middleware, "shutdown", None)) is not None:
-            self._stack.push_async_callback(_call, shutdown)
+        await self._life.begin(self)
+        for route in self.routes:
+            self._composed(route)
 
     async def __shutdown__(self) -> None:
-        self._lives -= 1
-        if not self._lives:
-            await self._stack.aclose()
+        await self._life.end()
 
     def __intake__(self, exchange: Exchange) -> Intake:
         if exchange.refusal is None:
@@ -414,7 +349,7 @@ class App(Router):
             route, exchange.params = found
             exchange.route = route
             return route.intake
-        exchange.route = self._own_route(_raise_refusal, (self,))
+        exchange.route = self._own_route(raise_refusal, (self,))
         return UNWANTED
 
     def _seek(self, exchange: Exchange) -> Intake:
@@ -424,7 +359,7 @@ class App(Router):
         try:
             sites = self._sites.of_request(exchange.fields)
         except HTTPException as error:
-            exchange.refusal, exchange.route = error, self._own_route(_raise_refusal, (self,))
+            exchange.refusal, exchange.route = error, self._own_route(raise_refusal, (self,))
             return UNWANTED
         for site, of_host in sites:
             if (found := site.find(method, path)) is None:
@@ -440,31 +375,31 @@ class App(Router):
             routers = common_routers(route.routers for route in routes)
         else:
             routers = next((owners for site, _ in sites if (owners := site.owners(path))), (self,))
-        allowed = _allow({method for route in routes for method in route.methods})
+        allowed = allow_field({method for route in routes for method in route.methods})
         if method == "OPTIONS" and (routes or exchange.target == "*"):
-            asked = _method_of_preflight(exchange)
+            asked = method_of_preflight(exchange)
             found = next((found for site, _ in sites if asked and (found := site.find(asked, path))), None)
             if found is None:
-                exchange.route = self._own_route(_answer_options, routers)
+                exchange.route = self._own_route(answer_options, routers)
             else:  # the CORS of the route that the browser asks for is what counts
-                exchange.route = self._around(_answer_options, found[0])
+                exchange.route = self._around(answer_options, found[0])
             exchange.params = {"allow": allowed}
             return UNWANTED
-        exchange.route = self._own_route(_raise_refusal, routers)
+        exchange.route = self._own_route(raise_refusal, routers)
         if routes:
             exchange.refusal = HTTPException(405, headers={"allow": allowed})
         else:
             exchange.refusal = HTTPException(404)
             other = path[:-1] if path.endswith("/") else path + "/"
             if self.redirect_slashes and any(site.find(method, other) for site, _ in sites):
-                exchange.params = {"location": _other_spelling(exchange)}
+                exchange.params = {"location": other_spelling(exchange)}
         return UNWANTED
 
     async def __exchange__(self, exchange: Exchange) -> None:
         request = Request(exchange, self)
         current_request.set(request)
         route: Route = exchange.route
-        if exchange.refusal is not None and route.handler is not _raise_refusal:
+        if exchange.refusal is not None and route.handler is not raise_refusal:
             route = self._refusing(route)
         try:
             try:
@@ -472,11 +407,11 @@ class App(Router):
                     await request.prepare_form()  # here, for nobody may wait for the disk on the loop
                 response = await (route.answer or self._composed(route))(request)
             except Exception as error:  # of what was registered late and does not fit
-                response = await self._recover_outside(request, route, error)
+                response = await recover_outside(route, request, error)
             try:
                 await response.send(exchange)
             except Exception as error:
-                await self._send_failed(request, route, error, response)
+                await send_failed(route, request, error, response)
         finally:
             if request._afterwards is not None:
                 await request._afterwards.run()
@@ -485,115 +420,22 @@ class App(Router):
         """The App as an ASGI application, for other servers."""
         await serve_scope(self, scope, receive, send)
 
-    # -- composing and recovering
+    # -- composing
 
     def _composed(self, route: Route) -> Any:
-        async def recover(request: Request, error: Exception) -> Response:
-            return await self._recover(request, route, error)
-
-        async def recover_outside(request: Request, error: Exception) -> Response:
-            return await self._recover_outside(request, route, error)
-
-        route.answer = compose(route, recover, recover_outside, self._overrides)
+        route.answer = compose(
+            route, partial(recover, route), partial(recover_outside, route), self._overrides
+        )
         return route.answer
 
     def _refusing(self, route: Route) -> Route:
         """The same route with what the wire holds against the request in the handler's place."""
-        return self._around(_raise_refusal, route)
+        return self._around(raise_refusal, route)
 
     def _around(self, handler: Handler, route: Route) -> Route:
         """A handler of ours in the place of a route's, with everything that is around it."""
         anywhere, middlewares = compile_pattern("*"), route.middlewares
         return Route(anywhere, (), handler, route.name, UNWANTED, route.routers, middlewares=middlewares)
-
-    async def _recover(self, request: Request, route: Route, error: Exception) -> Response:
-        """The answer to an exception: the nearest handler for it, else the standard page."""
-        if request._afterwards is not None and request._afterwards.error is None:
-            request._afterwards.error = error
-        if isinstance(error, ProtocolError):  # in the middle of a streamed content
-            error = HTTPException(error.status_code, error.detail)
-        handler, given = error_handler(route.routers, error), error
-        if isinstance(error, HandlerTimeout):
-            self._log(request, route, error)
-        elif handler is None and not isinstance(error, HTTPException):
-            self._log(request, route, error)
-            handler, given = last_resort(route.routers, error)
-        if handler is not None:
-            try:
-                return await handle_error(handler, request, given)
-            except Exception as second:
-                error = second
-                if not isinstance(error, HTTPException):
-                    self._log(request, route, error)
-        if self.debug and (shown := self._shown(request, route, error)) is not None:
-            return shown
-        return error_response(request, error if isinstance(error, HTTPException) else HTTPException(500))
-
-    def _shown(self, request: Request, route: Route, error: Exception) -> Response | None:
-        """The page of debug, where there is one for this error and this client."""
-        from .debug_pages import exception_response, may_be_seen, missing_response
-
-        is_missing = route.handler is _raise_refusal and getattr(error, "status_code", 0) in (404, 405)
-        if isinstance(error, HTTPException) and not is_missing:
-            return None
-        if not may_be_seen(request):
-            logger.warning("no debug page for %r: open it on this machine, as http://localhost", request.host)
-            return None
-        if isinstance(error, HTTPException):
-            return missing_response(request, error, self.routes)
-        return exception_response(request, error)
-
-    async def _recover_outside(self, request: Request, route: Route, error: Exception) -> Response:
-        """The answer to an exception from a middleware; it passes the after hooks like any other."""
-        response = await self._recover(request, route, error)
-        try:
-            passed: Response = await run_steps(after_steps(route.routers), request, response)
-        except Exception as second:
-            self._log(request, route, second.error if isinstance(second, AfterHookFailed) else second)
-            return error_response(request, HTTPException(500))
-        session = getattr(request, "_session", None)
-        if session is not None and session.is_touched:  # its middleware has been passed by
-            from .sessions import keep_private  # a hello does not need it
-
-            keep_private(passed.headers)
-        return passed
-
-    async def _send_failed(self, request: Request, route: Route, error: Exception, broken: Response) -> None:
-        """An answer broke while it was sent: another in its place, or, once it has begun, an end that the
-        client sees."""
-        exchange = request.exchange
-        if isinstance(error, ClientDisconnected):
-            return
-        if exchange.started:
-            self._log(request, route, error)
-            exchange.abort()
-            return
-        response = await self._recover_outside(request, route, error)
-        keep_fields(broken, response)
-        try:
-            await response.send(exchange)
-        except ClientDisconnected:
-            return
-        except ResponseError as second:
-            self._log(request, route, second)
-            exchange.abort()
-
-    def _log(self, request: Request, route: Route, error: Exception) -> None:
-        """One entry for each failure. A sentence is enough for a mistake in how Weebill is used."""
-        if isinstance(error, ClientDisconnected | ProtocolError | BodyTooLarge):  # the wire tells of its peer
-            return
-        request.exchange.failure = request.exchange.failure or error
-        is_sentence = isinstance(error, ConfigurationError | ResponseError | HandlerTimeout)
-        handler = describe(route.handler)
-        logger.error(
-            "%s %s [%s] failed%s: %s",
-            request.method,
-            request.target,
-            request.id,
-            "" if handler in str(error) else f" in {handler}",
-            error if is_sentence else f"{type(error).__name__}: {error}",
-            exc_info=None if is_sentence else error,
-        )
 
 
 def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F], F]:
@@ -607,13 +449,6 @@ def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F]
     return add
 
 
-def _as_context_manager(lifespan: Callable[..., Any]) -> Lifespan:
-    """`lifespan`, whether it is decorated with asynccontextmanager already or not."""
-    if len(parameters(lifespan, "as a lifespan")) != 1:
-        raise SignatureError(f"the lifespan {describe(lifespan)} must take one parameter, the app")
-    return asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
-
-
 def _tell_mistakes_in_a_sentence(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """sys.excepthook: a mistake in how Weebill is used says itself where it is; all else has a traceback."""
     if isinstance(error, ConfigurationError):
@@ -622,43 +457,6 @@ def _tell_mistakes_in_a_sentence(kind: type[BaseException], error: BaseException
         sys.__excepthook__(kind, error, trace)
 
 
-async def _raise_refusal(request: Request) -> Response:
-    if "location" in request.params:
-        return RedirectResponse(request.params["location"], 308)
-    refusal = request.exchange.refusal
-    assert refusal is not None
-    raise refusal
-
-
-async def _answer_options(request: Request) -> Response:
-    status = 200 if request.target == "*" else 204
-    return Response(b"", status, {"allow": request.params["allow"]})
-
-
-def _allow(methods: set[str]) -> str:
-    return ", ".join(sorted({"OPTIONS", *methods} | ({"HEAD"} if "GET" in methods else set())))
-
-
 def _program(application: Application | None) -> tuple[type, int]:
     """Which program it is: a bridge stands for its `app`."""
     return type(application), id(getattr(application, "app", application))
-
-
-def _method_of_preflight(exchange: Exchange) -> str:
-    """The method that a browser asks leave for in the name of a script, "" if it does not ask."""
-    for name, value in exchange.fields:
-        if name.lower() == b"access-control-request-method":
-            return value.decode("latin-1")
-    return ""
-
-
-def _other_spelling(exchange: Exchange) -> str:
-    raw = exchange.raw_path
-    # One slash in front, or the browser would take what follows for a host.
-    path = "/" + (raw[:-1] if raw.endswith("/") else raw + "/").lstrip("/")
-    location = exchange.root_path + path + (f"?{exchange.query_string}" if exchange.query_string else "")
-    return location.replace("\\", "%5C")
-
-
-async def _call(function: Handler, *args: Any) -> None:
-    await (function(*args) if is_async(function) else run_in_thread(function, *args))

@@ -14,15 +14,13 @@ to a worker thread; with no hooks and no middleware the handler is called with n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .binding import Handler, bind_hook
-from .errors import HandlerTimeout, HTTPException, ReturnValueError
+from .errors import HandlerTimeout, ReturnValueError
 from .functions import describe, is_async
-from .headers import check_field
 from .injection import Bound, bind_handler
 from .requests import Request
 from .responses import Response, to_response
@@ -37,10 +35,6 @@ __all__ = [
     "after_steps",
     "bound",
     "compose",
-    "error_handler",
-    "handle_error",
-    "keep_fields",
-    "last_resort",
     "run_steps",
 ]
 
@@ -93,29 +87,6 @@ def _wrap(middleware: Handler, call_next: Answer, recover: Recover) -> Answer:
             return await recover(request, error)
 
     return layer
-
-
-# What speaks of the content that was not sent, and of this answer alone.
-_OF_ONE_ANSWER = frozenset(
-    (
-        *(b"accept-ranges", b"cache-control", b"connection", b"content-disposition", b"content-encoding"),
-        *(b"content-language", b"content-length", b"content-location", b"content-range", b"content-type"),
-        *(b"date", b"etag", b"expires", b"last-modified", b"location", b"set-cookie", b"trailer"),
-        *(b"transfer-encoding", b"upgrade"),
-    )
-)
-
-
-def keep_fields(broken: Response, response: Response) -> None:
-    """Give `response`, which stands in for one that could not be sent, the fields that middleware and hooks
-    have set on that: without those of CORS a script would not even learn of the failure."""
-    names = {name.lower() for name, _ in response.raw_headers}
-    for name, value in broken.raw_headers:
-        lower = name.lower()
-        if (lower == b"vary" or lower not in names) and lower not in _OF_ONE_ANSWER:
-            with suppress(ValueError):  # it may be what broke the answer
-                check_field(name, value)
-                response.raw_headers.append((name, value))
 
 
 def bound(route: Route, overrides: Overrides | None = None) -> Bound:
@@ -310,44 +281,3 @@ async def run_steps(steps: Sequence[Step], request: Request, value: Any) -> Any:
     for hop in _hops(steps):
         value = await hop(request, value)
     return value
-
-
-async def handle_error(handler: Handler, request: Request, error: Exception) -> Response:
-    """Call an error handler. What it returns has the status of the error, unless it names its own."""
-    call = bind_hook(handler, "error", "as an error handler")
-    value = await (call(request, error) if is_async(handler) else run_in_thread(call, request, error))
-    response = to_response(value, handler)
-    if not isinstance(value, Response | tuple):
-        response.status_code = error.status_code if isinstance(error, HTTPException) else 500
-    if isinstance(error, HTTPException) and response.status_code == error.status_code:
-        for name, content in error.headers.items():  # a 405 needs its Allow, whoever words it
-            response.headers.setdefault(name, content)
-    return response
-
-
-def error_handler(routers: Iterable[Router], error: Exception) -> Handler | None:
-    """The handler of the innermost router for this status, else for the nearest class of the exception."""
-    status = error.status_code if isinstance(error, HTTPException) else None
-    for router in reversed(tuple(routers)):
-        if status in router.error_handlers:
-            return router.error_handlers[status]
-        for kind in type(error).__mro__:
-            if kind is Exception:  # a last resort: it takes no 404 for a failure
-                break
-            if kind in router.error_handlers:
-                return router.error_handlers[kind]
-    return None
-
-
-def last_resort(routers: Iterable[Router], error: Exception) -> tuple[Handler | None, Exception]:
-    """The handler of the innermost router for what nobody else takes, and what it is given: the exception
-    itself, or, where it is made for HTTPException, a 500 with the exception as its cause."""
-    for router in reversed(tuple(routers)):
-        for case in (Exception, 500):
-            if case in router.error_handlers:
-                return router.error_handlers[case], error
-        if HTTPException in router.error_handlers:
-            stand_in = HTTPException(500)
-            stand_in.__cause__ = error
-            return router.error_handlers[HTTPException], stand_in
-    return None, error
