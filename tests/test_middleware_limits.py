@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from weebill import App, HTTPException, Request, Response, render_template
+from weebill import App, HTMLResponse, HTTPException, Request, Response, render_template
 from weebill.cors import CORSMiddleware
 from weebill.errors import ConfigurationError, HandlerTimeout
 from weebill.proxy_headers import ProxyHeadersMiddleware
@@ -436,3 +436,23 @@ def test_fields_are_said_of_refusals_too() -> None:
 def test_a_bad_value_is_a_sentence(options: Any) -> None:
     with pytest.raises(ConfigurationError):
         SecurityHeadersMiddleware(**options)
+
+
+def test_pages_are_careful_without_it_and_its_arguments_decide_with_it() -> None:
+    pages = {"x-content-type-options": "nosniff", "x-frame-options": "SAMEORIGIN"}
+    pages["referrer-policy"] = "strict-origin-when-cross-origin"
+
+    def of(app: App) -> dict[str, str | None]:
+        app.get("/")(lambda: HTMLResponse("<p>"))
+        answer = TestClient(app).get("/")
+        return {name: answer.headers.get(name) for name in pages}
+
+    assert of(App()) == pages
+    with_it, without_frames = App(), App()
+    with_it.middleware(SecurityHeadersMiddleware())
+    assert of(with_it) == {**pages, "x-frame-options": "DENY"}
+    without_frames.middleware(SecurityHeadersMiddleware(frame_options=None, referrer_policy=None))
+    assert of(without_frames) == {**pages, "x-frame-options": None, "referrer-policy": None}
+    assert TestClient(App()).get("/").headers.get("x-frame-options") is None  # a problem document is no page
+    own = HTMLResponse("<p>", headers={"X-Frame-Options": "DENY"})
+    assert own.headers.getlist("x-frame-options") == ["DENY"]

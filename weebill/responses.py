@@ -48,6 +48,13 @@ HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
 
+# A page is what it says it is, stands in no frame of other sites, and tells them no paths.
+PAGE_FIELDS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+)
+
 
 class Response:
     """A whole answer: content, status, fields.
@@ -61,6 +68,7 @@ class Response:
     """
 
     content_type = b""  # of this kind; b"" has it follow from the type of the content
+    own_fields: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()  # of this kind, unless the author sets others
     encode: ClassVar[Any] = None  # a function that makes bytes of other content
 
     def __init__(
@@ -83,7 +91,7 @@ class Response:
             self.content = content
             content_type = content_type or (OCTETS if content else b"")
         self.status_code = status_code
-        self.raw_headers: Fields = [(b"content-type", content_type)] if content_type else []
+        self.raw_headers: Fields = [(b"content-type", content_type), *self.own_fields] if content_type else []
         if headers is not None:
             self.headers.update(headers)
         if media_type is not None:
@@ -219,11 +227,16 @@ class PlainTextResponse(Response):
 class HTMLResponse(Response):
     """A page. What it shows of others must be escaped; `render_template` does that.
 
-    >>> HTMLResponse("<h1>Birds</h1>").headers["content-type"]
-    'text/html; charset=utf-8'
+    It tells browsers to be careful: X-Content-Type-Options, X-Frame-Options and Referrer-Policy are set, to be
+    changed or deleted as other fields are; SecurityHeadersMiddleware has more, and goes before them.
+
+    >>> page = HTMLResponse("<h1>Birds</h1>")
+    >>> page.headers["content-type"], page.headers["x-frame-options"]
+    ('text/html; charset=utf-8', 'SAMEORIGIN')
     """
 
     content_type = HTML
+    own_fields = PAGE_FIELDS
 
 
 def _beyond_json(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
 from .headers import Fields, check_field
+from .responses import PAGE_FIELDS
 
 if TYPE_CHECKING:
     from .pipeline import Answer
@@ -81,8 +82,10 @@ class SecurityHeadersMiddleware:
         response = await call_next(request)
         if request.scheme == "https":
             fields = fields + self._over_tls
-        present = {name.lower() for name, _ in response.raw_headers}
-        response.raw_headers.extend(field for field in fields if field[0] not in present)
+        # What pages say by default is no handler's word: the arguments decide.
+        own = [pair for pair in response.raw_headers if not any(pair is default for default in PAGE_FIELDS)]
+        present = {name.lower() for name, _ in own}
+        response.raw_headers = own + [field for field in fields if field[0] not in present]
         return response
 
 

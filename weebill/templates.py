@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
 from .requests import current_request
-from .responses import StreamingResponse
+from .responses import HTMLResponse, StreamingResponse
 
 if TYPE_CHECKING:
     import jinja2
@@ -185,7 +185,9 @@ def stream_template(name: str, /, **context: Any) -> StreamingResponse:
     ...     return stream_template("report.html", rows=iter(range(1_000_000)))
     """
     pieces = _request(f"stream_template({name!r})").app.templates.stream(name, **context)
-    return StreamingResponse(pieces, media_type="text/html; charset=utf-8")
+    response = StreamingResponse(pieces, media_type="text/html; charset=utf-8")
+    response.raw_headers += HTMLResponse.own_fields
+    return response
 
 
 def url_for(name: str, /, **params: Any) -> str:
