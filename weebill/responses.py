@@ -227,8 +227,8 @@ class PlainTextResponse(Response):
 class HTMLResponse(Response):
     """A page. What it shows of others must be escaped; `render_template` does that.
 
-    It tells browsers to be careful: X-Content-Type-Options, X-Frame-Options and Referrer-Policy are set, to be
-    changed or deleted as other fields are; SecurityHeadersMiddleware has more, and goes before them.
+    It tells browsers to be careful: X-Content-Type-Options, X-Frame-Options and Referrer-Policy are set, to
+    be changed or deleted as other fields are; SecurityHeadersMiddleware has more, and goes before them.
 
     >>> page = HTMLResponse("<h1>Birds</h1>")
     >>> page.headers["content-type"], page.headers["x-frame-options"]
