@@ -44,7 +44,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     (handler,) = logger.handlers
     yield stream
     logger.removeHandler(handler)
-    logger.level, logger.propagate = was
+    logger.setLevel(was[0])
+    logger.propagate = was[1]
 
 
 class Messages(logging.Handler):
@@ -69,7 +70,8 @@ def messages() -> Iterator[list[str]]:
     assert logger.handlers == [handler]
     yield handler.texts
     logger.removeHandler(handler)
-    logger.level, logger.propagate = level, propagate
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 # -- applications that put what they were sent into the log
@@ -282,6 +284,46 @@ def test_a_refusal_logs_no_more_than_the_beginning_of_what_was_sent(messages: li
     asyncio.run(answered(failing_app(), b"GET /" + b"\xff" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"))
     (refusal,) = (message for message in messages if message.startswith("refused "))
     assert len(refusal) < 500
+
+
+SECRET = b"correct-horse"
+WITH_SECRETS = [
+    b"GET /x HTTP/1.1\r\nAuthorization: Bearer %b\r\nHost: a b\r\n\r\n" % SECRET,
+    b"GET /x HTTP/1.1\r\nCookie: session=%b\x01\r\nHost: a\r\n\r\n" % SECRET,
+    b"GET /x HTTP/1.1\r\nCookie session=%b\r\nHost: a\r\n\r\n" % SECRET,
+    b"GET /x HTTP/1.1\nCookie: %b\nHost: a\n\n" % SECRET,
+    b"GET /x HTTP/1.1\rCookie: %b\r\r" % SECRET + b"\n",
+    b"GET /x HTTP/2.0\r\nCookie: %b\r\n\r\n" % SECRET,
+    b"\r\nGET /x HTTP/1.1\r\nCookie: %b\r\n" % SECRET,
+    b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % SECRET,
+    b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na%b" % SECRET,
+    b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n%b" % SECRET,
+    b"POST /x HTTP/1.1\r\nHost: a\r\nCookie: %b\r\nContent-Length: 13\r\n\r\n%b" % (SECRET, SECRET),
+]
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("request_", WITH_SECRETS)
+def test_no_field_and_no_content_is_in_the_log(request_: bytes, parser: str, messages: list[str]) -> None:
+    """Neither of what was refused nor of what a program failed on."""
+    app = App(__name__)
+
+    @app.post("/x")
+    def fail(request: Request) -> None:
+        request.text, request.cookies, request.headers["host"]  # noqa: B018
+        raise ValueError("no")
+
+    async def main() -> None:
+        await app.__startup__()
+        wire = Wire(app, parser, access_log=True)  # type: ignore[arg-type]
+        wire.send(request_)
+        wire.send_eof()
+        await until(lambda: wire.sent and wire.connection.exchange is None)
+        await app.__shutdown__()
+
+    asyncio.run(main())
+    assert any("/x" in message for message in messages)
+    assert [message for message in messages if SECRET.decode() in message] == []
 
 
 def test_a_flood_of_bad_requests_is_a_few_lines_and_their_number(messages: list[str]) -> None:

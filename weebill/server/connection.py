@@ -21,6 +21,7 @@ WRITE_BUFFER = 16 << 10  # bytes that the kernel has not taken; beyond it who wr
 LINGER = 2.0  # seconds that a connection which has ended waits for its client to say something more
 LINGER_IN_ALL = 30.0  # seconds that it waits for a client that goes on talking (nginx's precedent)
 LAST_LINGER = 0.5  # the same while the server stops
+SHOWN = 80  # bytes of a refused request in the log
 
 
 class ClientConnection(asyncio.Protocol):
@@ -145,7 +146,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _complain(self, error: ProtocolError, data: bytes) -> None:
         who, status = self._who(), error.status_code
-        self.state.complain(logging.WARNING, "refused %s: %d %s %r", who, status, error.detail, data[:80])
+        # The first line and no other: fields and content hold cookies, passwords and the like.
+        line = data.lstrip(b"\r\n")[:SHOWN].replace(b"\r", b"\n").partition(b"\n")[0]
+        self.state.complain(logging.WARNING, "refused %s: %d %s %r", who, status, error.detail, line)
 
     def _who(self) -> str:
         return self.client[0] if self.client else "a client"

@@ -232,7 +232,7 @@ class HTTP1Connection(ClientConnection):
         try:
             piece, rest = content.take(data, MOST_CHUNKS)
         except ProtocolError as error:
-            self._end_content(error, data)
+            self._end_content(error)
             return b""
         if exchange is not None:
             self._keep(piece, content, exchange)
@@ -327,14 +327,16 @@ class HTTP1Connection(ClientConnection):
             exchange.body.rewind()
             self._run(exchange)
 
-    def _end_content(self, error: ProtocolError, data: bytes = b"") -> None:
+    def _end_content(self, error: ProtocolError) -> None:
         """No more content comes, or none that could be used."""
         if self.exchange is None:  # its answer has been sent
             self._linger()
-        elif self._task is None:
-            self._refuse(error, data)
+            return
+        request = f"{self.exchange.method} {self.exchange.target}".encode("ascii")
+        if self._task is None:
+            self._refuse(error, request)
         else:
-            self._complain(error, data)
+            self._complain(error, request)
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
