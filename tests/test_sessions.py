@@ -263,6 +263,34 @@ def test_the_authors_cache_control_keeps_its_ages_and_loses_its_public(own: str,
     assert TestClient(app).get("/own").headers["cache-control"] == sent
 
 
+@pytest.mark.parametrize("own", [{}, {"cache-control": "public, s-maxage=60, max-age=9"}])
+def test_a_mounted_application_that_may_be_cached_is_not_beside_a_session(own: dict[str, str]) -> None:
+    """A shared cache would hand one client's cookie to all others."""
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in own.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    app, inner = make_app(), App(__name__)
+    inner.get("/")(lambda: Response("inner", headers=own))
+    app.mount("/inner", inner)
+    app.mount("/asgi", asgi)
+    client = TestClient(app)
+    assert "Cookie" not in client.get("/inner/").headers.get("vary", "")
+
+    @app.before_request
+    def count(request: Request) -> None:
+        request.session["visits"] = request.session.get("visits", 0) + 1
+
+    for path in ("/inner/", "/asgi/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["vary"]) == (200, "Cookie")
+        assert answer.headers["cache-control"] == ("private, max-age=9" if own else "no-store")
+        assert "session=" in answer.headers["set-cookie"]
+
+
 @pytest.mark.parametrize(
     ("own", "sent"), [("Accept", "Accept, Cookie"), ("accept, cookie", "accept, cookie"), ("*", "*, Cookie")]
 )

@@ -23,6 +23,7 @@ from .cookies import MAX_COOKIE_SIZE, SameSite, format_cookie, must_be_secure
 from .errors import ConfigurationError
 from .exchange import ExchangeAround
 from .headers import Fields, MutableHeaders
+from .mount import MountResponse
 from .requests import Request, current_request
 from .responses import Response, StreamingResponse
 from .session_stores import EMPTY, Kept, MemoryStore, Session, SessionStore, SQLiteStore
@@ -127,6 +128,8 @@ class SessionMiddleware:
         if session.is_touched:
             response = _copy(response)
             await self._save(request, session, value, response)
+            if isinstance(response, MountResponse):  # what it says of caches comes later, and would win
+                _at_head(response, _kept_private)
         else:
             session.sealed()  # a change after this would be lost
         return response
@@ -134,7 +137,6 @@ class SessionMiddleware:
     def _save_at_head(self, request: Request, session: Session, old: str, stream: StreamingResponse) -> None:
         """Have the session saved between the first piece of a stream and its head. Its later pieces may still
         read the session, so it is one client's own whether they do or not."""
-        send = stream.send
 
         async def save(fields: Fields) -> Fields:
             answer = Response()
@@ -142,10 +144,7 @@ class SessionMiddleware:
             await self._save(request, session, old, answer)
             return answer.raw_headers
 
-        def send_saving(exchange: Exchange) -> Awaitable[None]:
-            return send(cast("Exchange", _Saving(exchange, save)))
-
-        stream.send = send_saving  # type: ignore[assignment]
+        _at_head(stream, save)
 
     async def _save(self, request: Request, session: Session, old: str, response: Response) -> None:
         """Keep what has changed, and tell the client and the caches. `old` is the cookie that came."""
@@ -191,8 +190,25 @@ def _copy(response: Response) -> Response:
     return response
 
 
+def _at_head(response: Response, save: Callable[[Fields], Awaitable[Fields]]) -> None:
+    """Have `save` called with the fields of the answer before its head goes out; it gives those to send."""
+    send = response.send
+
+    def send_saving(exchange: Exchange) -> Awaitable[None]:
+        return send(cast("Exchange", _Saving(exchange, save)))
+
+    response.send = send_saving  # type: ignore[method-assign]
+
+
+async def _kept_private(fields: Fields) -> Fields:
+    answer = Response()
+    answer.raw_headers = list(fields)
+    keep_private(answer.headers)
+    return answer.raw_headers
+
+
 class _Saving(ExchangeAround):
-    """An exchange that calls `save` with the fields of the answer before its head goes out."""
+    """The exchange of `_at_head`."""
 
     save: Callable[[Fields], Awaitable[Fields]]
 
