@@ -76,6 +76,10 @@ def test_more_than_4096_bytes_are_refused_with_their_number() -> None:
         ({"samesite": "none"}, "needs secure=True"),
         ({"partitioned": True}, "needs secure=True"),
         ({"expires": datetime(2030, 1, 1)}, "no time zone"),
+        ({"expires": float("inf")}, "no time since the epoch"),
+        ({"expires": -1.0}, "no time since the epoch"),
+        ({"max_age": float("nan")}, "no number of seconds"),
+        ({"max_age": 1e300}, "no number of seconds"),
     ],
 )
 def test_an_attribute_that_a_browser_would_misread_is_refused(options: Any, words: str) -> None:

@@ -462,10 +462,32 @@ def test_under_another_name_the_page_is_not_to_be_had(host: str, caplog: pytest.
         (None, True),  # a unix socket
         (("8.8.8.8", 1), False),
         (("2606:4700::1111", 1), False),
+        (("::ffff:8.8.8.8", 1), False),
     ],
 )
 def test_nobody_from_the_open_internet_sees_it_whatever_they_say(client: Any, is_seen: bool) -> None:
     exchange = MemoryExchange("GET", "/", [(b"host", b"localhost")], client=client)
+    assert may_be_seen(Request(exchange, App())) is is_seen
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_seen"),
+    [
+        ("X-Forwarded-For", "8.8.8.8", False),
+        ("X-Forwarded-For", "127.0.0.1, 8.8.8.8:4711, 10.0.0.1", False),
+        ("X-Real-IP", "2606:4700::1111", False),
+        ("X-Real-IP", "::ffff:8.8.8.8", False),
+        ("Forwarded", 'for="[2606:4700::1111]:4711";proto=https', False),
+        ("Forwarded", "for=8.8.8.8", False),
+        ("X-Forwarded-For", "127.0.0.1, 172.17.0.1", True),  # a proxy for work on the pages
+        ("X-Forwarded-For", "::1, nonsense, 999.1.1.1", True),
+    ],
+)
+def test_behind_a_proxy_nobody_from_the_open_internet_sees_it_either(
+    field: str, value: str, is_seen: bool
+) -> None:
+    fields = [(b"host", b"localhost"), (field.encode(), value.encode())]
+    exchange = MemoryExchange("GET", "/", fields, client=("127.0.0.1", 1))
     assert may_be_seen(Request(exchange, App())) is is_seen
 
 

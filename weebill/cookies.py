@@ -14,6 +14,8 @@ SameSite: TypeAlias = Literal["lax", "strict", "none"]
 
 MAX_COOKIE_SIZE = 4096  # bytes, with name and attributes: what every browser keeps (RFC 6265 section 6.1)
 
+_FAR = 2**37  # seconds, in the year 6325; NaN is not below it
+
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _NO_COOKIE_OCTET = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265 section 4.1.1
 _NO_PATH = re.compile(r"[^ -:<-~]")  # RFC 6265 section 4.1.1, av-octet
@@ -53,6 +55,8 @@ def format_cookie(
     cookie = [f"{name}={value}"]
     if max_age is not None:
         seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        if not abs(seconds) < _FAR:
+            raise ValueError(f"max_age of the cookie {name!r} is {max_age!r}, which is no number of seconds")
         cookie.append(f"Max-Age={int(seconds)}")
     if expires is not None:
         cookie.append(f"Expires={_date(name, expires)}")
@@ -109,6 +113,8 @@ def _date(name: str, expires: datetime | float) -> str:
                 f"the date when the cookie {name!r} expires has no time zone; write datetime.now(UTC) + ..."
             )
         return http_date(expires.timestamp())
+    if not 0 <= expires < _FAR:
+        raise ValueError(f"the cookie {name!r} expires at {expires!r}, which is no time since the epoch")
     return http_date(expires)
 
 

@@ -37,6 +37,7 @@ MOST_CHARACTERS = 4000  # of a message
 MOST_ROUTES = 500
 
 MASK = "********"
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]{3,45}")
 _SECRET = re.compile(r"pass|secret|token|key|auth|cookie|session|credential|csrf|signature|otp", re.I)
 # Every part is bounded: the text may hold what a client has sent.
 _SECRET_IN_SOURCE = re.compile(
@@ -86,12 +87,19 @@ def may_be_seen(request: Request) -> bool:
                 return False
         except ValueError:
             return False
-    if request.client is None:
-        return True
+    told = [request.headers.get(name, "") for name in ("x-forwarded-for", "x-real-ip", "forwarded")]
+    addresses = _ADDRESS.findall(" ".join(told))  # a proxy on this machine makes its clients look like us
+    if request.client is not None:
+        addresses.append(request.client.host.partition("%")[0])
+    return not any(map(_is_global, addresses))
+
+
+def _is_global(address: str) -> bool:
     try:
-        return not ip_address(request.client.host.partition("%")[0]).is_global
-    except ValueError:  # no address: the client of tests
-        return True
+        found = ip_address(address)
+        return (getattr(found, "ipv4_mapped", None) or found).is_global
+    except ValueError:  # none, as of the client of tests
+        return False
 
 
 # -- an exception
