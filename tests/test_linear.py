@@ -14,6 +14,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ import pytest
 from bridge_helpers import exchange as ask_by_asgi
 from http1_wire import PARSERS, Application, Wire, turns, until
 
-from weebill import App, Request
+from weebill import App, Request, Response, redirect
 from weebill.body import Body
 from weebill.bridges import adapt
 from weebill.chunks import ChunkedReader
 from weebill.compression import accepts_gzip
-from weebill.conditional import has_entity_tag, parse_range, precondition
+from weebill.conditional import has_entity_tag, make_entity_tag, parse_range, precondition
+from weebill.cookies import format_cookie
+from weebill.cors import CORSMiddleware
+from weebill.csrf import CSRFMiddleware
+from weebill.debug_pages import exception_response, missing_response
 from weebill.dialects.my_flask import render_template
 from weebill.error_pages import error_response
 from weebill.errors import EventNotFound, HTTPException, ProtocolError
@@ -41,14 +46,20 @@ from weebill.headers import (
     parse_query,
     split_host,
 )
-from weebill.proxy_headers import parse_forwarded
+from weebill.proxy_headers import ProxyHeadersMiddleware, parse_forwarded
+from weebill.responses import safe_path
 from weebill.routing import RouteTable, compile_pattern
 from weebill.server.head import read_head
 from weebill.server.memory import MemoryExchange
 from weebill.server.wire import response_head
 from weebill.server.worker import parser_factory
+from weebill.session_stores import Kept, Session
+from weebill.sessions import SessionMiddleware
 from weebill.settings import Settings
 from weebill.static import StaticFiles
+from weebill.template_environment import safe_url
+from weebill.uploads import base_name
+from weebill.validation import decode_json, json_reader
 
 KIBIBYTE = 1 << 10
 LONGEST = 64 * KIBIBYTE  # that a server takes by default, of anything but content
@@ -276,6 +287,164 @@ def test_an_error_is_told_in_linear_time(accept: str) -> None:
     request = Request(MemoryExchange("GET", "/", [(b"accept", accept.encode())]), None)
     for unit in ("<", "&", '"', "\\", "\0", "a", "é"):
         check(on(lambda text: error_response(request, HTTPException(400, text)), unit))
+
+
+def asked(name: str, value: str, target: str = "/", app: App | None = None) -> Request:
+    """A request with one field, from a proxy on this machine."""
+    fields = [(b"host", b"localhost"), (name.encode(), value.encode())]
+    return Request(MemoryExchange("POST", target, fields, client=("127.0.0.1", 1)), app or App())
+
+
+async def nothing(request: Request) -> Response:
+    return Response()
+
+
+@pytest.mark.parametrize(
+    "unit", ["127.0.0.1,", "for=[::1],", "/a", "%41", "a.", ",", " ", "unknown,", "[", ":"]
+)
+@pytest.mark.parametrize("field", ["Forwarded", *(f"X-Forwarded-{w}" for w in ("For", "Host", "Prefix"))])
+def test_what_proxies_tell_is_believed_in_linear_time(field: str, unit: str) -> None:
+    proxies = ProxyHeadersMiddleware(headers=[field])
+
+    def believe(value: str) -> None:
+        with suppress(StopIteration):  # it waits for nothing
+            proxies(asked(field, value), nothing).send(None)  # type: ignore[attr-defined]
+
+    compare(on(believe, unit), LONGEST)
+    compare(on(believe, unit, "/" if field.endswith("Prefix") else "for="), LONGEST)
+
+
+@pytest.mark.parametrize("unit", ["a", "/", ":", "@", ".", "-", "[", ":1", "http://", "a.", "é", ",", " "])
+def test_where_a_request_comes_from_is_looked_at_in_linear_time(unit: str) -> None:
+    csrf, cors = CSRFMiddleware(), CORSMiddleware([], allow_origin_regex=r"https://([a-z]+\.)?example\.org")
+
+    def ask(middleware: Any, field: str) -> Callable[[str], None]:
+        def look(value: str) -> None:
+            with suppress(StopIteration):
+                middleware(asked(field, value), nothing).send(None)
+
+        return look
+
+    for before in ("", "http://a", "https://["):
+        for look in (ask(csrf, "origin"), ask(csrf, "referer"), ask(cors, "origin")):
+            compare(on(look, unit, before), LONGEST)
+
+
+@pytest.mark.parametrize("unit", ["a", "/", ";", "; a=b", ';"', " ", "\\", "=", ",", "; boundary=x"])
+def test_the_type_of_content_is_looked_at_in_linear_time(unit: str) -> None:
+    async def read(value: str) -> None:
+        request = asked("content-type", value)
+        request.exchange.body = Body()
+        request.exchange.body.add(b"x")
+        await request.load_form()
+
+    def drive(value: str) -> None:
+        with suppress(StopIteration):
+            read(value).send(None)
+
+    for before in ("", "multipart/form-data; boundary=", 'multipart/form-data; boundary="', "a/b"):
+        compare(on(drive, unit, before), LONGEST)
+
+    def guard(value: str) -> None:
+        request = asked("content-type", value)
+        request.exchange.fields.append((b"sec-fetch-site", b"same-origin"))
+        with suppress(StopIteration):
+            CSRFMiddleware()(request, nothing).send(None)  # type: ignore[attr-defined]
+
+    compare(on(guard, unit, "a/"), LONGEST)
+
+
+@pytest.mark.parametrize("unit", ["a", ".", "A.", "=", "_", "é", "A" * 60 + "."])
+def test_a_signed_cookie_and_a_token_are_checked_in_linear_time(unit: str) -> None:
+    app = App(secret_key="0123456789abcdef" * 4)
+    sessions = SessionMiddleware()
+
+    async def look(request: Request) -> Response:
+        assert request.session.is_new
+        return Response()
+
+    def find(value: str) -> None:
+        with suppress(StopIteration):
+            sessions(asked("cookie", f"session={value}", app=app), look).send(None)  # type: ignore[attr-defined]
+
+    def guard(token: str) -> None:
+        request = asked("x-csrf-token", token)
+        request._session = Session(lambda: Kept(b'{"_csrf":"a"}', False))
+        with suppress(StopIteration):
+            CSRFMiddleware()(request, nothing).send(None)  # type: ignore[attr-defined]
+
+    compare(on(find, unit), LONGEST)
+    check(on(guard, unit))
+    check(on(lambda value: format_cookie("a", value, path=f"/{value}"), unit))
+    check(on(lambda value: format_cookie("a", domain=value), unit))
+
+
+def test_faults_are_found_in_linear_time() -> None:
+    @dataclass
+    class Bird:
+        name: str
+        eggs: list[int]
+        seen: dict[str, int]
+
+    bad = {
+        list[int]: '"x",',
+        list[list[int]]: '["x"],',
+        list[Bird]: '{"name":1},',
+        list[Bird | None]: '{"name":"a","eggs":["x"],"seen":{"x":"y"}},',
+        list[int | str]: "1.5,",
+        set[int]: '"x",',
+    }
+    for kind, unit in bad.items():
+        read = json_reader(kind)
+        compare(on(lambda text, read=read: read(f"[{text}0]".encode()), unit), LONGEST)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "unit", ["[", "[]", '{"a":', '"', '\\"', "\\", "\n", "[1,", "9", "-", "1e", '"[', "\ud800", " "]
+)
+def test_json_is_read_in_linear_time(unit: str) -> None:
+    unit = unit.encode(errors="replace").decode()
+    for before in ("", "[", '"', '{"'):
+        check(on(lambda text: decode_json(text.encode()), unit, before))
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json", "text/plain"])
+def test_a_failure_is_shown_in_linear_time(accept: str) -> None:
+    """With all that a request may hold, in debug too."""
+    app = App()
+    app.get("/birds/{name}/{egg}")(lambda name, egg: name)
+
+    def show(text: str) -> None:
+        request = asked("accept", accept, f"/{text}?{text}", app)
+        request.exchange.route = None
+        request.exchange.fields.append((b"x", text.encode()))
+        error_response(request, HTTPException(404, text))
+        missing_response(request, HTTPException(404, text), app.routes)
+        exception_response(request, ValueError(text))
+
+    for unit in ("a", "/", "<", "%41", "&a=b", "key", "token = ", "key='", 'pass: "\\"', "="):
+        compare(on(show, unit), LONGEST)
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "/", "%", "é", ":", "//", "&", "\\", "@", "javascript:", "data:image/", "\x01"]
+)
+def test_addresses_are_made_and_checked_in_linear_time(unit: str) -> None:
+    app = App()
+    app.get("/one/{name}", name="one")(lambda name: name)
+    app.get("/rest/{file:path}", name="rest")(lambda file: file)
+    for work in (
+        lambda text: app.url_for("one", name=text, query=text, _anchor=text),
+        lambda text: app.url_for("rest", file=text),
+        lambda text: redirect(f"/{text}"),
+        lambda text: redirect(f"http://{text}", allowed_hosts=["a"]),
+        safe_path,
+        safe_url,
+        base_name,
+        make_entity_tag,
+        lambda text: asked("last-event-id", text).last_event_id,
+    ):
+        compare(on(work, unit), LONGEST)
 
 
 # -- fields
