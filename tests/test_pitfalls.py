@@ -219,6 +219,23 @@ def test_another_spelling_of_a_guarded_path_is_the_same_path() -> None:
         assert of_url == target.partition("?")[0]
 
 
+def test_no_url_of_a_request_is_made_of_a_bad_host_on_any_wire(serve: Callable[[App], Any]) -> None:
+    """Who looks at the path of the URL would see another than the router."""
+    app = App()
+    app.get("/guarded")(lambda request: request.url)
+    app.get("/async")(look_at_url)
+    client = serve(app)
+    for host in ("a/open?", "a/open#", "a@b", "a b", "a\\b", "a,b", "[::1", "a:b"):
+        for path in ("/guarded", "/async"):
+            answer = client.get(path, headers={"host": host})
+            assert answer.status_code == 400, host
+    assert client.get("/guarded", headers={"host": "[::1]:80"}).text == "http://[::1]:80/guarded"
+
+
+async def look_at_url(request: Request) -> str:
+    return request.url
+
+
 # -- content that is packed, broken or large
 
 

@@ -14,7 +14,7 @@ from .afterwards import Afterwards
 from .body import NO_BODY
 from .errors import ConfigurationError, HTTPException
 from .exchange import BUFFERED, ENCODED_SLASH
-from .headers import Headers, MultiDict, parse_cookies, parse_query
+from .headers import Headers, MultiDict, parse_cookies, parse_query, split_host
 from .validation import decode_json
 
 if TYPE_CHECKING:
@@ -154,11 +154,16 @@ class Request:
 
     @property
     def url(self) -> str:
-        """The target URI (RFC 9110 section 7.1)."""
+        """The target URI (RFC 9110 section 7.1). Raises HTTPException 400 where Host is malformed."""
+        host = self.host
+        if (
+            split_host(host.encode("latin-1")) is None
+        ):  # a server of others has let it through; ours never does
+            raise HTTPException(400, "The Host field is malformed.")
         exchange = self.exchange  # its target may begin with the root path (a mount) or not (a proxy)
         path = quote(exchange.root_path, safe="/%") + exchange.raw_path
         query = f"?{exchange.query_string}" if exchange.query_string else ""
-        return f"{self.scheme}://{self.host}{path}{query}"
+        return f"{self.scheme}://{host}{path}{query}"
 
     def url_for(self, name: str, /, **params: object) -> str:
         """The full URL of a route, as `App.url_for` gives with `_external=True`.
