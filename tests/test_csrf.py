@@ -220,6 +220,17 @@ def test_exempt_paths_are_not_checked_and_no_others() -> None:
         assert client.post(path, headers=foreign).status_code == status, path
 
 
+def test_what_is_exempt_is_not_left_by_dots() -> None:
+    app = App(__name__)
+    app.middleware(CSRFMiddleware(exempt=["/hook/"]))
+    app.post("/{path:path}")(lambda path: "done")
+    client = TestClient(app)
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert client.post("/hook/in", headers=foreign).text == "done"
+    for up in ("..", "%2e%2e", "..%2f", "%2e.%2F", "x/..", "..%5c"):
+        assert client.post(f"/hook/{up}/act", headers=foreign).status_code == 403, up
+
+
 # -- the token
 
 
