@@ -303,3 +303,23 @@ def test_no_disk_is_written_to_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
         assert TestClient(app).post(path, content=content, headers=TYPE).text == str(3 << 20)
     assert written
     assert on_loop == []
+
+
+def test_only_an_ampersand_separates_the_fields_of_a_form() -> None:
+    """A cache or a firewall in front that sees one field would let another pass."""
+    app = App()
+    app.post("/")(lambda request: [request.form.multi_items(), request.query.multi_items()])
+    answer = TestClient(app).post("/?a=1;b=2&c=3", content=b"a=1;b=2&c=3%26d=4", headers=URLENCODED)
+    assert answer.json() == [[["a", "1;b=2"], ["c", "3&d=4"]], [["a", "1;b=2"], ["c", "3"]]]
+
+
+def test_a_folder_is_not_listed_and_shows_nothing_hidden_unless_it_is_said(tmp_path: Path) -> None:
+    for name in ("page.html", ".env", ".git/config", "sub/page.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    app = App()
+    app.static("/static", tmp_path)
+    client = TestClient(app)
+    assert client.get("/static/page.html").status_code == 200
+    for path in ("", "sub/", "sub", ".env", ".git/config", ".git/", "%2eenv", "sub/%2e%2e/.env"):
+        assert client.get(f"/static/{path}", follow_redirects=False).status_code == 404, path
