@@ -1,20 +1,24 @@
 """The examples in docs/*.md and in docstrings run as tests.
 
 A page is one program: its blocks of Python run from top to bottom in one namespace, in a folder of their own.
-In a docstring each example stands for itself, and has the public names at hand.
+What it shows of curl is asked of the program `app` as it is there, and must be what that answers. In a
+docstring each example stands for itself, and has the public names at hand.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 from doctest import ELLIPSIS
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sybil import Sybil
+from sybil import Example, Sybil
 from sybil.document import PythonDocStringDocument
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
 
@@ -35,25 +39,53 @@ def _leave_folder(namespace: dict[str, Any]) -> None:
     namespace["_folder"].cleanup()
 
 
+def _ask_as_curl(example: Example) -> None:
+    """Check each `$ curl` of a console block, and what stands below it. Other commands are not run."""
+    for command, shown in re.findall(r"^\$ (curl .*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
+        words = shlex.split(command)[1:]
+        options: dict[str, Any] = {}
+        if "--json" in words:
+            at = words.index("--json")
+            options["json"] = json.loads(words[at + 1])
+            del words[at : at + 2]
+        [url] = [word for word in words if word.startswith("http")]
+        assert set(words) <= {url, "-i"}, f"the check of {command!r} does not know all of its options"
+        path = url.removeprefix("http://127.0.0.1:8000") or "/"
+        method = "POST" if options else "GET"
+        answer = weebill.TestClient(example.namespace["app"]).request(method, path, **options)
+        if "-i" in words:
+            head, shown = shown.split("\n\n", 1)
+            status, *fields = head.splitlines()
+            assert status == f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}"
+            missing = set(fields) - {f"{name}: {value}" for name, value in answer.headers.items()}
+            assert not missing, missing
+        is_json = "json" in answer.headers.get("content-type", "")
+        told, found = (json.loads(shown), answer.json()) if is_json else (shown.strip(), answer.text.strip())
+        assert told == found, f"{command!r} gives {answer.text}"
+
+
 def _give_names(namespace: dict[str, Any]) -> None:
+    _enter_folder(namespace)
     namespace.update({name: getattr(weebill, name) for name in weebill.__all__})
 
 
-pytest_collect_file = SybilCollection(
-    (
-        Sybil(
-            [PythonCodeBlockParser(doctest_optionflags=ELLIPSIS)],
-            path="docs",
-            pattern="**/*.md",
-            setup=_enter_folder,
-            teardown=_leave_folder,
-        ),
-        Sybil(
-            [DocTestParser(ELLIPSIS)],
-            path="weebill",
-            pattern="**/*.py",
-            document_types={".py": PythonDocStringDocument},
-            setup=_give_names,
-        ),
-    )
-).pytest()
+# Patterns are matched from the right, so "*.md" is at any depth; "**/*.md" would miss the uppermost folder.
+SYBILS = (
+    Sybil(
+        [PythonCodeBlockParser(doctest_optionflags=ELLIPSIS), CodeBlockParser("console", _ask_as_curl)],
+        path="docs",
+        pattern="*.md",
+        setup=_enter_folder,
+        teardown=_leave_folder,
+    ),
+    Sybil(
+        [DocTestParser(ELLIPSIS)],
+        path="weebill",
+        pattern="*.py",
+        document_types={".py": PythonDocStringDocument},
+        setup=_give_names,
+        teardown=_leave_folder,
+    ),
+)
+
+pytest_collect_file = SybilCollection(SYBILS).pytest()

@@ -72,17 +72,17 @@ NOT_RUN = {
 OF_THE_REFERENCE = {"py", "pycon", "text"}  # signatures, and examples that run where they come from
 
 
-def load_generator() -> ModuleType:
-    """scripts/reference.py, which is no module of a package."""
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
+def load(name: str, path: Path) -> ModuleType:
+    """A file that is no module of a package."""
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules["reference"] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-reference = load_generator()
+reference = load("reference", ROOT / "scripts" / "reference.py")
 MEMBERS: list[Any] = [member for page in reference.PAGES for member in page.members()]
 
 
@@ -199,6 +199,12 @@ def test_the_links_are_looked_at() -> None:
 
 
 # -- examples
+
+
+def test_the_examples_of_every_page_and_module_are_run() -> None:
+    sybils = load("examples_of_docs", ROOT / "conftest.py").SYBILS
+    files = [*PAGES, *(ROOT / "weebill").rglob("*.py")]
+    assert [name_of(file) for file in files if not any(each.should_parse(file) for each in sybils)] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

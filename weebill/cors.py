@@ -40,7 +40,7 @@ class CORSMiddleware:
     >>> cors = app.middleware(CORSMiddleware(allow_origins=["https://example.org"]))
     >>> answer = TestClient(app).get("/", headers={"origin": "https://example.org"})
     >>> answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["vary"]
-    (404, 'https://example.org', 'Origin')
+    (404, 'https://example.org', 'Accept, Origin')
     """
 
     def __init__(

@@ -236,7 +236,7 @@ class MalformedForm(HTTPException):
     200
     >>> headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     >>> TestClient(app).post("/", content=b"name=%FF", headers=headers).json()["detail"]
-    "Field 1 of the form is malformed, at byte 0: b'\\xff' is not UTF-8."
+    "Field 1 of the form is malformed, at byte 0: b'\\\\xff' is not UTF-8."
     """
 
     def __init__(self, detail: str) -> None:

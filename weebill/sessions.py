@@ -116,7 +116,8 @@ class SessionMiddleware:
             await close()
 
     def __repr__(self) -> str:
-        return f"<SessionMiddleware in {type(self.store).__name__ if self.store else 'a signed cookie'}>"
+        where = "a signed cookie" if self.store is None else type(self.store).__name__
+        return f"<SessionMiddleware in {where}>"
 
     async def __call__(self, request: Request, call_next: Answer) -> Response:
         value = request.cookies.get(self.cookie, "")

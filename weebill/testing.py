@@ -249,8 +249,8 @@ class TestClient:
         >>> app = App()
         >>> @app.get("/")
         ... async def two():
-        ...     yield "one\n"
-        ...     yield "two\n"
+        ...     yield "one\\n"
+        ...     yield "two\\n"
         >>> with TestClient(app).stream("GET", "/") as answer:
         ...     answer.status_code, list(answer.iter_lines())
         (200, ['one', 'two'])
