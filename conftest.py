@@ -1,8 +1,8 @@
 """The examples in docs/*.md and in docstrings run as tests.
 
 A page is one program: its blocks of Python run from top to bottom in one namespace, in a folder of their own.
-What it shows of curl is asked of the program `app` as it is there, and must be what that answers. In a
-docstring each example stands for itself, and has the public names at hand.
+Blocks with a title are files in it. What it shows of curl is asked of the program `app` as it is there, and must
+be what that answers. In a docstring each example stands for itself, and has the public names at hand.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from doctest import ELLIPSIS
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sybil import Example, Sybil
+from sybil import Document, Example, Region, Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
@@ -37,6 +38,18 @@ def _enter_folder(namespace: dict[str, Any]) -> None:
 def _leave_folder(namespace: dict[str, Any]) -> None:
     os.chdir(ROOT)
     namespace["_folder"].cleanup()
+
+
+def _files(document: Document) -> Iterable[Region]:
+    """Blocks such as ```html title="templates/home.html", which are saved under that name."""
+    for found in re.finditer(r'^```\w+ title="([^"]+)"\n(.*?)^```$', document.text, re.MULTILINE | re.DOTALL):
+        yield Region(found.start(), found.end(), found.groups(), _save)
+
+
+def _save(example: Example) -> None:
+    path, text = example.parsed
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(text, "utf-8")
 
 
 def _ask_as_curl(example: Example) -> None:
@@ -72,7 +85,11 @@ def _give_names(namespace: dict[str, Any]) -> None:
 # Patterns are matched from the right, so "*.md" is at any depth; "**/*.md" would miss the uppermost folder.
 SYBILS = (
     Sybil(
-        [PythonCodeBlockParser(doctest_optionflags=ELLIPSIS), CodeBlockParser("console", _ask_as_curl)],
+        [
+            PythonCodeBlockParser(doctest_optionflags=ELLIPSIS),
+            CodeBlockParser("console", _ask_as_curl),
+            _files,
+        ],
         path="docs",
         pattern="*.md",
         setup=_enter_folder,
