@@ -1,8 +1,8 @@
 """The examples in docs/*.md and in docstrings run as tests.
 
 A page is one program: its blocks of Python run from top to bottom in one namespace, in a folder of their own.
-Blocks with a title are files in it. What it shows of curl is asked of the program `app` as it is there, and must
-be what that answers. In a docstring each example stands for itself, and has the public names at hand.
+Blocks with a title are files in it. What it shows of curl is asked of the program `app` as it is there, and
+must be what that answers. In a docstring each example stands for itself, and has the public names at hand.
 """
 
 from __future__ import annotations

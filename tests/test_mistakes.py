@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import weebill
 from weebill import App, Request, Router, render_template
 from weebill.errors import (
     ConfigurationError,
@@ -256,3 +257,26 @@ def test_a_mistake_in_a_program_that_python_runs_is_one_sentence_too(tmp_path: P
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (f"weebill: GET /a is registered twice: a ({program}:3) and a ({program}:5)\n")
+
+
+# -- at import
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("request", "a handler takes it as a parameter: def show(request: Request)"),
+        ("Flask", "write App"),
+        ("BackgroundTasks", "write request.background(function, ...)"),
+    ],
+)
+def test_an_import_of_what_other_frameworks_have_says_what_to_write(name: str, words: str) -> None:
+    with pytest.raises(ImportError) as refused:
+        exec(f"from weebill import {name}", {})
+    assert str(refused.value) == f"weebill has no {name!r}; {words}"
+
+
+def test_any_other_name_is_missing_as_in_any_module() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'Nothing' from 'weebill'"):
+        exec("from weebill import Nothing", {})
+    assert not hasattr(weebill, "nothing")

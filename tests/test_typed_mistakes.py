@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
+import annotated_types
+import fastapi
 import msgspec
 import pydantic
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from weebill import App, Cookie, Depends, File, Form, Header, Query, Request, Router
 from weebill.errors import SignatureError
 from weebill.testing import TestClient
+
+T = TypeVar("T")
 
 
 class Item(msgspec.Struct):
@@ -149,6 +153,79 @@ def test_a_default_in_the_place_of_a_name_is_refused(marker: Any) -> None:
         SignatureError, match=rf"{marker.__name__}\(10\): .* write {marker.__name__}\(default=...\)"
     ):
         marker(10)
+
+
+Positive = Annotated[int, annotated_types.Gt(0)]
+
+
+class Narrow(msgspec.Struct):
+    grams: Annotated[float, pydantic.Field(gt=0)]
+
+
+@dataclass
+class Narrowed:
+    grams: float = pydantic.Field(gt=0)
+
+
+class Box(msgspec.Struct, Generic[T]):
+    inside: T
+
+
+def depends_on_fastapi(user: str = fastapi.Depends(limited)) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (asks(x=Annotated[str, fastapi.Depends(limited)]), ["'x'", "Depends of fastapi", "from weebill"]),
+        (depends_on_fastapi, ["'user'", "Depends of fastapi", "from weebill"]),
+        (asks(x=Annotated[str, Depends(depends_on_fastapi)]), ["'user'", "Depends of fastapi"]),
+        (asks(x=Annotated[int, fastapi.Query(ge=1)]), ["'x'", "Query of fastapi"]),
+        (asks(x=Annotated[int, pydantic.Field(ge=1)]), ["'x'", "FieldInfo of pydantic", "Meta(...)"]),
+        (asks(x=Positive), ["'x'", "Gt of annotated_types", "Meta(...)"]),
+        (asks(x=list[Positive] | None), ["'x'", "Gt of annotated_types"]),
+        (asks(x=Narrow), ["'x'", "its field 'grams' has FieldInfo of pydantic"]),
+        (asks(x=list[Narrowed]), ["'x'", "its field 'grams' has FieldInfo of pydantic"]),
+        (asks(x=Box[Narrow]), ["'x'", "its field 'grams' has FieldInfo of pydantic"]),
+    ],
+)
+def test_what_only_another_framework_reads_is_refused_and_not_passed_over(
+    handler: Callable[..., Any], words: list[str]
+) -> None:
+    with pytest.raises(SignatureError) as refused:
+        App().route("/", methods=["POST"])(handler)
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_values_of_other_libraries_may_be_defaults() -> None:
+    app = App()
+    sesame = pydantic.SecretStr("sesame")
+
+    @app.get("/")
+    def index(secret: Any = sesame) -> str:
+        return str(secret)
+
+    assert TestClient(app).get("/").text == "**********"
+
+
+def test_content_may_be_generic_and_of_pydantic() -> None:
+    class Strict(pydantic.BaseModel):
+        grams: float = pydantic.Field(gt=0)
+
+    app = App()
+
+    @app.post("/box")
+    def box(x: Box[Item]) -> str:
+        return x.inside.name
+
+    @app.post("/strict")
+    def strict(x: Strict) -> str:
+        return str(x.grams)
+
+    client = TestClient(app)
+    assert client.post("/box", json={"inside": {"name": "a"}}).text == "a"
+    assert client.post("/strict", json={"grams": 6}).text == "6.0"
+    assert client.post("/strict", json={"grams": 0}).status_code == 422
 
 
 def test_what_nothing_fills_but_has_a_default_is_left_to_it() -> None:

@@ -80,7 +80,9 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .habits import missing_name
+
+        raise missing_name(__name__, name)
     from importlib import import_module
 
     globals()[name] = getattr(import_module(_LATER[name], __name__), name)

@@ -31,6 +31,8 @@ from uuid import UUID
 
 import msgspec
 
+from .habits import foreign_marker
+
 __all__ = [
     "Field",
     "fields_of",
@@ -214,10 +216,18 @@ def types_within(annotation: Any) -> Iterator[Any]:
 def unreadable(annotation: Any) -> str:
     """Why msgspec cannot make values of this type, "" if it can."""
     try:
-        unknown = [info.cls for info in types_within(annotation) if type(info).__name__ == "CustomType"]
+        infos = list(types_within(annotation))
     except Exception as error:
         return str(error).partition(" - type")[0]
-    return f"{name_of(unknown[0])} is no type that is known here" if unknown else ""
+    for info in infos:
+        if type(info).__name__ == "CustomType":
+            return f"{name_of(info.cls)} is no type that is known here"
+        if hasattr(info, "fields"):
+            hints = get_type_hints(get_origin(info.cls) or info.cls, include_extras=True)
+            for field in info.fields:  # msgspec passes over what it does not know
+                if foreign := foreign_marker(hints[field.name], field.default):
+                    return f"its field {field.name!r} has {foreign}"
+    return ""
 
 
 # -- text

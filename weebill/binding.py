@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from .errors import SignatureError
 from .functions import describe
+from .habits import foreign_marker
 from .requests import Request
 
 __all__ = [
@@ -77,6 +78,8 @@ def parameters(function: Callable[..., Any], purpose: str = "") -> list[Paramete
         if p.kind is p.POSITIONAL_ONLY:
             raise SignatureError(f"{who} takes {p.name!r} by position only; arguments are named")
         found.append(Parameter(p.name, hints.get(p.name, p.annotation), p.default))
+        if foreign := foreign_marker(found[-1].annotation, p.default):
+            raise SignatureError(f"the parameter {p.name!r} of {who} has {foreign}")
     return found
 
 

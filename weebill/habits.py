@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
 from .errors import ConfigurationError
 
-__all__ = ["missing_attribute", "unknown_options"]
+__all__ = ["foreign_marker", "missing_attribute", "missing_name", "unknown_options"]
 
 _OPTIONS = {
     "blueprint": "router",
@@ -17,8 +18,11 @@ _OPTIONS = {
     "import_name": "name",
     "method": "methods=[...]",
     "methods": "route(path, methods=[...])",
+    "response_class": "return a Response of that class",
+    "response_model": "return a value of that class",
     "static_folder": "app.static(prefix, folder)",
     "static_url_path": "app.static(prefix, folder)",
+    "status_code": "return value, 201",
     "strict_slashes": "App(redirect_slashes=True)",
     "subdomain": "host=...",
     "template_folder": "templates=...",
@@ -40,6 +44,49 @@ _ATTRIBUTES = {
     "test_client": "TestClient(app)",
     "url_path_for": "url_for(name)",
 }
+
+# What `from weebill import ...` is tried with, as a sentence behind "weebill has no ...".
+_NAMES = {
+    "APIRouter": "write Router",
+    "BackgroundTasks": "write request.background(function, ...)",
+    "Blueprint": "write Router",
+    "Body": "a parameter whose type is a class with fields is the content",
+    "FastAPI": "write App",
+    "Field": "write Meta",
+    "Flask": "write App",
+    "Path": "a parameter that the path names needs no marker",
+    "Starlette": "write App",
+    "g": "write request.state",
+    "jsonify": "return the dict or the list",
+    "make_response": "write Response(...), or return value, 201",
+    "request": "a handler takes it as a parameter: def show(request: Request)",
+    "send_file": "write FileResponse(path)",
+    "session": "write request.session",
+}
+_FOREIGN = {
+    "annotated_types": "write Meta(...) of weebill",
+    "fastapi": "import it from weebill",
+    "pydantic": "write Meta(...) of weebill",
+}
+_DEFAULTS = ("Body", "Cookie", "Depends", "FieldInfo", "File", "Form", "Header", "Path", "Query", "Security")
+
+
+def missing_name(module: str, name: str) -> ImportError | AttributeError:
+    """The error for a name that `weebill` has not, with what to write where another framework has it."""
+    if name in _NAMES:  # an AttributeError would lose its words in `from weebill import ...`
+        return ImportError(f"{module} has no {name!r}; {_NAMES[name]}", name=module)
+    return AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def foreign_marker(annotation: object, default: object = None) -> str | None:
+    """What to say of a marker, in `Annotated[...]` at any depth or as a default, that another framework reads
+    and we do not; None where there is none. Passed over, `Depends` of FastAPI would guard nothing, and
+    `Field(ge=1)` let 0 through."""
+    for marker in (default, *getattr(annotation, "__metadata__", ())):
+        kind, module = type(marker).__name__, type(marker).__module__.partition(".")[0]
+        if module in _FOREIGN and (marker is not default or kind in _DEFAULTS):
+            return f"{kind} of {module}, which is not read here; {_FOREIGN[module]}"
+    return next((said for inner in get_args(annotation) if (said := foreign_marker(inner))), None)
 
 
 def unknown_options(what: str, given: Iterable[str], known: Iterable[str]) -> ConfigurationError:
