@@ -8,8 +8,10 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import count
+from typing import Annotated
 
-from weebill import App, Request, Response, abort, redirect, render_template
+from weebill import App, Event, Form, Meta, Request, Response, UploadFile, abort, redirect, render_template
 
 app = App(__name__, templates="templates")
 app.static("/static", "static")
@@ -17,11 +19,11 @@ app.static("/static", "static")
 
 @dataclass
 class Bird:
-    """A value like any other; as an answer it is JSON."""
+    """A value like any other: JSON as an answer, and checked when a client sends it."""
 
-    name: str
-    grams: float
-    heard: str
+    name: Annotated[str, Meta(min_length=1)]
+    grams: Annotated[float, Meta(gt=0)]
+    heard: str = "nothing"
 
 
 BIRDS = [
@@ -50,15 +52,15 @@ async def hello_name(name: str) -> str:
 
 
 @app.get("/birds")
-async def birds(request: Request) -> list[Bird]:
-    """Lists, dicts and dataclasses are JSON. Try ?lighter_than=100."""
-    limit = request.query.get("lighter_than")
-    if limit is None:
-        return BIRDS
-    try:
-        return [bird for bird in BIRDS if bird.grams < float(limit)]
-    except ValueError:
-        abort(400, f"lighter_than is a number of grams, not {limit!r}")
+async def birds(lighter_than: float = 1000) -> list[Bird]:
+    """A parameter that is not in the path is the query. Try ?lighter_than=100, and ?lighter_than=heavy."""
+    return [bird for bird in BIRDS if bird.grams < lighter_than]
+
+
+@app.post("/birds")
+async def weigh(bird: Bird) -> tuple[dict[str, object], int]:
+    """A class with fields is the JSON that a client sends; what does not fit is 422, with every fault."""
+    return {"heard of": bird, "lighter": [other.name for other in BIRDS if other.grams < bird.grams]}, 201
 
 
 @app.get("/birds/{number:int}", name="bird")
@@ -75,15 +77,15 @@ async def smallest() -> Response:
     return redirect(app.url_for("bird", number=1))
 
 
-@app.post("/upload/{name}", max_body=64 << 20)
-async def upload(request: Request, name: str) -> tuple[dict[str, object], int]:
-    """The content has come completely when the handler begins; what is large waited in a file."""
-    content = request.body
-    return {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}, 201
+@app.post("/upload", max_body="64MiB")
+def upload(note: Annotated[str, Form()], file: UploadFile) -> tuple[dict[str, object], int]:
+    """A form with a file. It has come completely when the handler begins; what is large waits on disk."""
+    digest = hashlib.file_digest(file.file, "sha256").hexdigest()
+    return {"note": note, "name": file.filename, "bytes": file.size, "sha256": digest}, 201
 
 
-@app.post("/count", stream=True, max_body=1 << 30)
-async def count(request: Request) -> dict[str, int]:
+@app.post("/count", stream=True, max_body="1GiB")
+async def count_bytes(request: Request) -> dict[str, int]:
     """A route that takes the content as it comes, in a few kilobytes of memory."""
     total = 0
     async for piece in request.stream():
@@ -106,6 +108,14 @@ async def stream(request: Request) -> AsyncIterator[str]:
         if request.stopping.is_set():
             return
         await asyncio.sleep(0.3)
+
+
+@app.get("/live")
+async def live() -> AsyncIterator[Event]:
+    """Server-sent events, for as long as the page is open and the server runs."""
+    for number in count():
+        yield Event(BIRDS[number % len(BIRDS)].heard, id=number)
+        await asyncio.sleep(1)
 
 
 @app.get("/teapot")
