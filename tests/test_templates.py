@@ -24,6 +24,7 @@ from weebill import (
     url_for,
 )
 from weebill.errors import ConfigurationError
+from weebill.sessions import SessionMiddleware
 from weebill.templates import Templates
 from weebill.testing import TestClient
 
@@ -81,6 +82,17 @@ def test_so_do_those_that_are_imported_and_included(app: App, folder: Path) -> N
 
 def test_a_name_that_is_given_counts_more(app: App) -> None:
     assert page_of(app, "{{ request }} {{ url_for }}", request="mine", url_for="too") == "mine too"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_what_a_session_does_not_hold_is_no_mistake(app: App, debug: bool) -> None:
+    app.debug = debug
+    app.secret_key = "0123456789abcdef" * 2
+    app.middleware(SessionMiddleware())
+    source = (
+        "{% if session.user %}in{% else %}out{% endif %} {{ session['user'] }} {{ session.user is defined }}"
+    )
+    assert page_of(app, source) == "out  False"
 
 
 def test_the_session_is_looked_up_only_when_it_is_used(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,9 @@ class _URLGuard(Extension):
 
 class _Session:
     """The session of a request, looked up when a template looks into it and not when it names it: Jinja2
-    reads all names first, those in branches that are not taken too."""
+    reads all names first, those in branches that are not taken too.
+
+    What is not in it is no mistake, not even in debug: `{% if session.user %}` asks whether there is one."""
 
     def __init__(self, request: Any) -> None:
         self._request = request
@@ -77,7 +79,8 @@ class _Session:
         return getattr(self._request.session, name)
 
     def __getitem__(self, key: str) -> Any:
-        return self._request.session[key]
+        session = self._request.session
+        return session[key] if key in session else jinja2.Undefined(name=key)
 
     def __contains__(self, key: object) -> bool:
         return key in self._request.session
