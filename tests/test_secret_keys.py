@@ -71,6 +71,11 @@ def test_a_password_is_known_again_and_no_other() -> None:
     assert not verify_password("pass word", kept)
 
 
+def test_no_password_is_that_of_an_account_that_is_not_there() -> None:
+    assert not verify_password("", None)
+    assert not verify_password("päss wörd", None)
+
+
 def test_parameters_are_read_from_what_was_kept() -> None:
     import hashlib
     from base64 import b64encode

@@ -29,15 +29,22 @@ def hash_password(password: str) -> str:
     return f"scrypt${_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(made).decode()}"
 
 
-def verify_password(password: str, kept: str) -> bool:
+def verify_password(password: str, kept: str | None) -> bool:
     """Whether `kept`, made by `hash_password`, is of this password, in a time that says nothing about it.
-    Raises ValueError for a text that `hash_password` has not made.
+
+    Give None where there is no account: it is False, and takes as long, so that nobody learns by the clock
+    which accounts there are. Raises ValueError for a text that `hash_password` has not made.
 
     >>> from weebill.passwords import verify_password
+    >>> verify_password("correct horse", None)
+    False
     >>> verify_password("correct horse", "correct horse")
     Traceback (most recent call last):
     ValueError: this is not what hash_password makes
     """
+    if kept is None:
+        _scrypt(password, secrets.token_bytes(16), _N, _R, _P)
+        return False
     kind, *parameters = kept.split("$")
     if kind != "scrypt" or len(parameters) != 5:
         raise ValueError("this is not what hash_password makes")
