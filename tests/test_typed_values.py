@@ -14,7 +14,7 @@ import msgspec
 import pydantic
 import pytest
 
-from weebill import App, Cookie, Header, Meta, Query, Request
+from weebill import App, Cookie, Form, Header, Meta, Query, Request
 from weebill.testing import Result, TestClient
 
 
@@ -374,6 +374,46 @@ def test_a_class_that_forbids_unknown_fields_refuses_unknown_parameters() -> Non
     handler = echo(Annotated[Strict, Query()])
     assert ask(handler, "/?a=2").json() == {"got": repr(Strict(2))}
     assert faults(ask(handler, "/?a=2&b=3")) == {"query.b": "unknown"}
+
+
+class Login(msgspec.Struct):
+    name: Annotated[str, Meta(min_length=3)]
+    password: Annotated[str, Meta(min_length=8)]
+
+
+class Account(pydantic.BaseModel):
+    new_password: str = pydantic.Field(min_length=8)
+    tries: int
+
+
+def test_a_value_whose_name_sounds_like_a_secret_is_not_shown() -> None:
+    app = App()
+
+    @app.post("/form")
+    async def by_form(login: Annotated[Login, Form()], api_token: Annotated[int, Query()] = 0) -> None: ...
+
+    @app.post("/json")
+    async def by_json(logins: list[Login]) -> None: ...
+
+    @app.post("/pydantic")
+    async def by_pydantic(account: Account) -> None: ...
+
+    client = TestClient(app)
+    login = {"name": "al", "password": "hunter2"}
+    assert faults(client.post("/form", data=login)) == {
+        "form.name": 'expected str of length >= 3, got "al"',
+        "form.password": "expected str of length >= 8",
+    }
+    answer = client.post("/form?api_token=hunter2", data=login | {"name": "ada", "password": "correct horse"})
+    assert faults(answer) == {"query.api_token": "expected int"}
+    assert faults(client.post("/json", json=[login])) == {
+        "body[0].name": 'expected str of length >= 3, got "al"',
+        "body[0].password": "expected str of length >= 8",
+    }
+    answer = client.post("/pydantic", json={"new_password": "hunter2", "tries": "many"})
+    assert list(faults(answer)) == ["body.new_password", "body.tries"]
+    assert "many" in answer.text
+    assert "hunter2" not in answer.text
 
 
 def test_fields_and_cookies_fill_a_class_too_and_keep_their_secrets() -> None:

@@ -22,6 +22,9 @@ __all__ = ["fault_of", "find_faults", "pydantic_faults", "shown"]
 MAX_LOOKED_AT = 10_000  # values that are looked at for faults
 MAX_SHOWN = 40  # characters of a value in a message
 
+# Names of what is shown to nobody, not even to who has sent it: an answer is kept in logs and on screens.
+_SECRET = re.compile(r"passw|passphrase|passcode|secret|token|api[_-]?key|credential|authoriz", re.IGNORECASE)
+
 LISTS = (list, set, frozenset, tuple, Collection)
 
 
@@ -30,7 +33,8 @@ def find_faults(
 ) -> list[Fault]:
     """Everything that keeps `value`, made of plain values, from being an `annotation`.
 
-    `strict` False reads texts as numbers and the like; `is_secret` shows no value. At most 100 are found.
+    `strict` False reads texts as numbers and the like; `is_secret` shows no value, and none is shown whose
+    place sounds like a secret. At most 100 are found.
     """
     search = _Search(strict, is_secret)
     search.look(value, annotation, place)
@@ -100,7 +104,8 @@ class _Search:
                 value = tidy(value)
             msgspec.convert(value, annotation, strict=self.strict, str_keys=True)
         except msgspec.ValidationError as error:
-            self.faults.append(fault_of(error, annotation, place, *([] if self.is_secret else [value])))
+            is_secret = self.is_secret or _SECRET.search(place)
+            self.faults.append(fault_of(error, annotation, place, *([] if is_secret else [value])))
 
     def _add(self, place: str, message: str) -> None:
         if len(self.faults) < MAX_FAULTS:
@@ -208,11 +213,12 @@ def pydantic_faults(error: Any, place: str, is_secret: bool = False) -> list[Fau
         return [Fault(place, f"{error.error_count()} values do not fit")]
     found = []
     for each in error.errors(include_url=False, include_context=False)[:MAX_FAULTS]:
-        parts = (f"[{part}]" if isinstance(part, int) else f".{_cut(part)}" for part in each["loc"])
+        parts = [f"[{part}]" if isinstance(part, int) else f".{_cut(part)}" for part in each["loc"]]
+        where = place + "".join(parts)
         text = each["msg"][:1].lower() + each["msg"][1:]
         if each["type"] == "missing":
             text = "missing"
-        elif not is_secret:
+        elif not is_secret and not _SECRET.search(where):
             text = f"{text}, got {shown(each['input'])}"
-        found.append(Fault(place + "".join(parts), text))
+        found.append(Fault(where, text))
     return found
