@@ -10,7 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,7 +19,7 @@ from form_helpers import TYPE, URLENCODED, file, multipart, part, text
 from http1_wire import Wire, until
 from wires import connected
 
-from weebill import App, Request, TestClient, UploadFile
+from weebill import App, Form, Request, TestClient, UploadFile
 from weebill.errors import ConfigurationError
 from weebill.settings import Settings
 from weebill.testing import LiveServer
@@ -200,6 +200,35 @@ def test_hooks_and_middleware_read_the_form_too(serve: Callable[[Any], Any]) -> 
         answer = client.post(path, content=content, headers=TYPE)
         assert answer.headers["x-seen"] == "a,a"
         assert answer.json()["contents"] == [digest(LARGE)]
+
+
+def test_middleware_that_reads_the_form_of_a_refused_request_is_told_why(
+    serve: Callable[[Any], Any],
+) -> None:
+    app = App(__name__)
+
+    @app.middleware
+    async def look(request: Request, call_next: Any) -> Any:
+        await request.load_form()
+        return await call_next(request)
+
+    @app.post("/", max_body="1KiB")
+    def plain(request: Request) -> str:
+        return request.form["name"]
+
+    @app.post("/bound", max_body="1KiB")
+    def bound(name: Annotated[str, Form()]) -> str:
+        return name
+
+    client, long = serve(app), multipart(text("name", "x" * 2000))
+    for path in ("/", "/bound"):
+        assert client.post(path, content=FORM, headers=TYPE).text == "Ada"
+        for content in (long, pieces(long, 500)):
+            answer = client.post(path, content=content, headers=TYPE)
+            assert answer.status_code == 413
+            assert "longer than the 1024 bytes" in answer.text
+    assert client.post("/nowhere", content=FORM, headers=TYPE).status_code == 404
+    assert client.put("/", content=FORM, headers=TYPE).status_code == 405
 
 
 def test_the_form_is_read_once_however_many_ask_at_the_same_time() -> None:

@@ -161,8 +161,14 @@ class FormReader:
             raise ConfigurationError("the form cannot be read any more: reading it was cancelled")
         raise self._error
 
+    def _raise_refusal(self) -> None:
+        """The content of what is refused has not been taken in, or not to its end."""
+        if self._exchange.refusal is not None:
+            raise self._exchange.refusal
+
     def _read_body(self) -> FormData:
         """From gathered content. For a thread, if that lies on disk."""
+        self._raise_refusal()
         body, position = self._exchange.body, 0
         if not body.size and not _media_type(self._exchange)[0]:
             return _form_data()
@@ -179,6 +185,7 @@ class FormReader:
         return _form_data(reader)
 
     async def _read_stream(self) -> FormData:
+        self._raise_refusal()
         exchange, size = self._exchange, 0
         reader = self._reader() if _media_type(exchange)[0] else None  # before anything is asked for
         piece = await exchange.read()
