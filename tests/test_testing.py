@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -401,3 +401,61 @@ def test_a_live_server_that_cannot_start_says_why() -> None:
             LiveServer(App(), port=port),
         ):
             raise AssertionError("the block is not entered")
+
+
+def test_a_visitor_has_cookies_of_its_own_in_the_same_run_of_the_application() -> None:
+    app, starts, loops = App(), [], set()
+
+    @app.on_startup
+    def start() -> None:
+        starts.append(1)
+
+    @app.get("/enter/{name}")
+    async def enter(name: str) -> Response:
+        loops.add(asyncio.get_running_loop())
+        response = Response()
+        response.set_cookie("name", name)
+        return response
+
+    @app.get("/")
+    async def who(request: Request) -> str:
+        loops.add(asyncio.get_running_loop())
+        return request.cookies["name"] + request.headers["x-both"]
+
+    with TestClient(app, headers={"x-both": "!"}) as ada:
+        ada.get("/enter/ada")
+        grace = ada.visitor()
+        assert grace.cookies.get("name") is None
+        grace.get("/enter/grace")
+        assert (ada.get("/").text, grace.get("/").text) == ("ada!", "grace!")
+        assert (ada.cookies["name"], grace.cookies["name"]) == ("ada", "grace")
+        with pytest.raises(KeyError, match="theme"):
+            ada.cookies["theme"]
+    assert len(starts) == len(loops) == 1
+
+
+def test_the_end_of_a_client_is_that_of_what_its_visitors_look_at() -> None:
+    app, closed = App(), []
+
+    @app.get("/")
+    async def endless() -> AsyncIterator[str]:
+        try:
+            yield "first\n"
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    with TestClient(app) as client:
+        answer = client.visitor().stream("GET", "/")
+        assert next(answer.iter_lines()) == "first"
+    assert closed == [True]
+
+
+def test_a_file_without_a_name_is_sent_as_browsers_send_an_empty_input() -> None:
+    app = App()
+
+    @app.post("/")
+    async def files(request: Request) -> list[str]:
+        return list(request.files)
+
+    assert TestClient(app).post("/", files={"photo": ("", b""), "note": b"text"}).json() == ["note"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -120,6 +121,26 @@ class TestClient:
         if self._thread is not None:
             self._thread.close()
         self._thread, self._stopping, self._ending = None, asyncio.Event(), asyncio.Event()
+
+    def visitor(self) -> TestClient:
+        """Another client of the same running application, with cookies of its own: a second person, who sees
+        what the first one does. It ends with this client, and needs no `with`.
+
+        >>> app = App()
+        >>> @app.get("/theme")
+        ... def theme(request: Request):
+        ...     return request.cookies.get("theme", "light")
+        >>> with TestClient(app) as ada:
+        ...     ada.cookies.set("theme", "dark")
+        ...     grace = ada.visitor()
+        ...     ada.get("/theme").text, grace.get("/theme").text
+        ('dark', 'light')
+        """
+        self._running()
+        other = copy(self)
+        other.headers = dict(self.headers)
+        other.cookies = Cookies(self.base_url)
+        return other
 
     def _running(self) -> LoopThread:
         if self._thread is None:

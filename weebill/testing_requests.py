@@ -48,9 +48,14 @@ class Cookies(CookieJar):
         """Keep a cookie for the whole site."""
         self.store(self._base_url, [f"{name}={value}; Path=/"])
 
-    def get(self, name: str) -> str | None:
+    def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a cookie that is kept."""
-        return next((cookie.value for cookie in self if cookie.name == name), None)
+        return next((cookie.value for cookie in self if cookie.name == name), default)
+
+    def __getitem__(self, name: str) -> str:
+        if (value := self.get(name)) is None:
+            raise KeyError(name)
+        return value
 
     def store(self, url: str, lines: Iterable[str]) -> None:
         """Take over the Set-Cookie lines of an answer from `url`."""
@@ -233,10 +238,10 @@ def _each(pairs: Pairs) -> Iterator[tuple[str, Any]]:
 
 def _file(name: str, file: Any) -> tuple[str, bytes, str]:
     """File name, content and media type of one file; a tuple says them itself."""
-    filename, content, kind = "", file, ""
+    filename, content, kind = None, file, ""
     if isinstance(file, tuple):
         filename, content, kind = (*file, "")[:3]
-    if not filename:
+    if filename is None:  # "" is what a browser says of an input that was left empty
         path = getattr(content, "name", None)  # of a file that was opened
         filename = os.path.basename(path) if isinstance(path, str) else name
     if hasattr(content, "read"):
