@@ -280,3 +280,23 @@ def test_any_other_name_is_missing_as_in_any_module() -> None:
     with pytest.raises(ImportError, match="cannot import name 'Nothing' from 'weebill'"):
         exec("from weebill import Nothing", {})
     assert not hasattr(weebill, "nothing")
+
+
+@pytest.mark.parametrize(("attribute", "meant"), [("args", "request.query"), ("get_json", r"request.json()")])
+def test_an_attribute_of_another_frameworks_request_is_noted_with_what_to_write(
+    attribute: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(debug=True)
+
+    @app.get("/")
+    def index(request: Request) -> object:
+        return getattr(request, attribute)
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/")
+    assert f"In Weebill it is {meant}." in answer.text
+    assert f"In Weebill it is {meant}." in caplog.text
+
+
+def test_an_option_that_app_does_not_have_is_told_with_those_that_it_has() -> None:
+    with pytest.raises(ConfigurationError, match=r"App takes no option 'title'; there are name, .*lifespan$"):
+        App(title="Birds")  # type: ignore[call-arg]

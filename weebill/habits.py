@@ -7,7 +7,7 @@ from typing import get_args
 
 from .errors import ConfigurationError
 
-__all__ = ["foreign_marker", "missing_attribute", "missing_name", "unknown_options"]
+__all__ = ["foreign_marker", "missing_attribute", "missing_name", "note_habit", "unknown_options"]
 
 _OPTIONS = {
     "blueprint": "router",
@@ -43,6 +43,22 @@ _ATTRIBUTES = {
     "register_error_handler": "errorhandler(status or class)",
     "test_client": "TestClient(app)",
     "url_path_for": "url_for(name)",
+}
+
+_OF_REQUESTS = {
+    "FILES": "request.files",
+    "GET": "request.query",
+    "META": "request.headers",
+    "POST": "request.form",
+    "args": "request.query",
+    "data": "request.body",
+    "get_data": "request.body",
+    "get_json": "request.json()",
+    "path_params": "request.params",
+    "query_params": "request.query",
+    "remote_addr": "request.client.host",
+    "values": "request.query or request.form",
+    "view_args": "request.params",
 }
 
 # What `from weebill import ...` is tried with, as a sentence behind "weebill has no ...".
@@ -93,8 +109,8 @@ def unknown_options(what: str, given: Iterable[str], known: Iterable[str]) -> Co
     """The error for an option that `what` does not take, with the one that was meant."""
     from difflib import get_close_matches  # only a mistake needs it
 
-    name, known = next(iter(given)), list(known)
-    near = [f"{match}=..." for match in get_close_matches(name, known, 1)]
+    name, known = next(iter(given)), [name for name in known if name != "unknown"]
+    near = [f"{match}=..." for match in get_close_matches(name, known, 1, 0.7)]
     meant = _OPTIONS.get(name) or next(iter(near), None)
     ending = f"; write {meant}" if meant else f"; there are {', '.join(known)}"
     return ConfigurationError(f"{what} takes no option {name!r}{ending}")
@@ -105,3 +121,13 @@ def missing_attribute(what: object, name: str) -> AttributeError:
     kind = type(what).__name__
     ending = f"; write {_ATTRIBUTES[name]}" if name in _ATTRIBUTES else ""
     return AttributeError(f"{kind!r} object has no attribute {name!r}{ending}", name=name, obj=what)
+
+
+def note_habit(error: Exception) -> None:
+    """Add to an AttributeError what to write for an attribute that requests of other frameworks have. Here
+    and not in a `__getattr__` of Request, which would cost every request."""
+    if not isinstance(error, AttributeError) or type(error.obj).__name__ != "Request":
+        return
+    meant = _OF_REQUESTS.get(error.name or "")
+    if meant and not hasattr(error, "__notes__"):
+        error.add_note(f"In Weebill it is {meant}.")

@@ -26,6 +26,7 @@ from .errors import (
     ResponseError,
 )
 from .functions import describe, is_async
+from .habits import note_habit
 from .headers import check_field
 from .pipeline import AfterHookFailed, after_steps, run_steps
 from .refusals import raise_refusal
@@ -122,6 +123,7 @@ def _log(route: Route, request: Request, error: Exception) -> None:
     if isinstance(error, ClientDisconnected | ProtocolError | BodyTooLarge):  # the wire tells of its peer
         return
     request.exchange.failure = request.exchange.failure or error
+    note_habit(error)
     is_sentence = isinstance(error, ConfigurationError | ResponseError | HandlerTimeout)
     handler = describe(route.handler)
     logger.error(
