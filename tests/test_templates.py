@@ -287,6 +287,11 @@ ADDRESSES = [
         '<a href="  {{ x }}">',
         '{% for y in [x] %}<a href="{{ y }}">{% endfor %}',
         "{{ x|safe_url }}",
+        '<a href="{{ x|e }}">',
+        '<a href="{{ x|default("")|forceescape }}">',
+        "{% macro same(y) %}{{ y }}{% endmacro %}<a href='{{ same(x) }}'>",
+        "{% set y %}{{ x }}{% endset %}<a href='{{ y }}'>",
+        "<a href='{{ x|safe ~ nothing }}'>",
     ],
 )
 def test_a_url_attribute_is_never_a_script(app: App, source: str, address: str) -> None:
@@ -303,7 +308,9 @@ def test_what_is_no_url_or_declared_safe_is_let_alone(app: App) -> None:
     render = app.templates.render_string
     x = "javascript:void(0)"
     assert render('<a href="{{ x|safe }}">', x=x) == f'<a href="{x}">'
-    assert render('<a href="{{ x }}">', x=Markup(x)) == f'<a href="{x}">'
+    assert render('<a href="{{ x|safe|trim }}">', x=x) == f'<a href="{x}">'
+    assert render('<a href="{{ x }}">', x=Markup("/a?b&amp;c")) == '<a href="/a?b&amp;c">'
+    assert render('<a href="{{ x|e }}">', x="/a?b&c") == '<a href="/a?b&amp;c">'
     for source in (
         '<a title="{{ x }}">',
         '<a href="/q?to={{ x }}">',

@@ -19,6 +19,7 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import Context
 from jinja2.utils import missing
+from markupsafe import Markup
 
 from .requests import current_request
 from .responses import JSONResponse
@@ -39,12 +40,20 @@ _SKIPPED_BY_BROWSERS = re.compile(r"[\x00-\x20]+")  # WHATWG URL, section 4.4
 BLOCKED = "about:invalid"
 
 
+class _Declared(Markup):
+    """What the author has declared safe, by `|safe`."""
+
+    __slots__ = ()
+
+
 def safe_url(value: Any) -> Any:
     """The filter `safe_url`: the value, or "about:invalid" in place of a script (javascript:, vbscript:, and
-    data: unless it is a picture). Markup has been declared safe by the author, and passes."""
-    if hasattr(value, "__html__"):
+    data: unless it is a picture). Only what comes right out of `|safe` passes; other Markup, that of `|e` or of
+    a macro, may be a text that was escaped, and is looked at like any other."""
+    if isinstance(value, _Declared):
         return value
-    return BLOCKED if _SCRIPT.match(_SKIPPED_BY_BROWSERS.sub("", str(value))) else value
+    text = Markup(value).unescape() if hasattr(value, "__html__") else str(value)
+    return BLOCKED if _SCRIPT.match(_SKIPPED_BY_BROWSERS.sub("", text)) else value
 
 
 class _URLGuard(Extension):
@@ -130,7 +139,7 @@ def make_environment(folders: Sequence[Path], globals_: dict[str, Any]) -> jinja
     loader = jinja2.FileSystemLoader(folders)
     environment = jinja2.Environment(loader=loader, autoescape=True, extensions=[_URLGuard])
     environment.context_class = _RequestContext
-    environment.filters["safe_url"] = safe_url
+    environment.filters.update(safe=_Declared, safe_url=safe_url)
     environment.policies["json.dumps_function"] = _dumps
     environment.policies["json.dumps_kwargs"] = {}
     environment.globals.update(
