@@ -14,7 +14,7 @@ import brotli
 import pytest
 from wires import LIVE
 
-from weebill import App, FileResponse, Response, StreamingResponse, compression
+from weebill import App, FileResponse, Request, Response, StreamingResponse, compression
 from weebill.compression import OFF_THE_LOOP, CompressionMiddleware, accepts_gzip
 from weebill.errors import ConfigurationError
 from weebill.testing import MemoryExchange, TestClient
@@ -110,6 +110,26 @@ def test_a_strong_etag_becomes_a_weak_one() -> None:
     assert ask(text(ETag='"abc"')).headers["etag"] == 'W/"abc"'
     assert ask(text(ETag='W/"abc"')).headers["etag"] == 'W/"abc"'
     assert ask(text(ETag='"abc"'), "identity").headers["etag"] == '"abc"'
+
+
+def test_rfc_9110_15_4_5_a_304_says_what_the_200_said() -> None:
+    app = App()
+    app.middleware(CompressionMiddleware())
+
+    @app.get("/")
+    async def index(request: Request) -> Response:
+        return text(ETag='"abc"').make_conditional(request)
+
+    client = TestClient(app)
+    for coding in ("gzip", "identity"):
+        whole = client.get("/", headers={"accept-encoding": coding})
+        fields = {"accept-encoding": coding, "if-none-match": whole.headers["etag"]}
+        answer = client.get("/", headers=fields)
+        assert answer.status_code == 304
+        for name in ("etag", "vary"):
+            assert answer.headers[name] == whole.headers[name]
+    either = client.get("/", headers={"if-none-match": 'W/"abc", "abc"'})
+    assert either.headers["etag"] == '"abc"'
 
 
 def test_a_length_that_was_given_gives_way() -> None:

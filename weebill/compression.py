@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from .conditional import has_entity_tag
 from .errors import ConfigurationError, QueueFull
 from .exchange import ExchangeAround
 from .headers import MutableHeaders, parse_qualities
@@ -90,6 +91,9 @@ class CompressionMiddleware:
         if isinstance(response, StreamingResponse):
             self._pack_stream(response, request)
             return response
+        if response.status_code == 304:
+            _tell_what_is_not_modified(response.headers, request)
+            return response
         is_whole = type(response).send is Response.send
         if not is_whole or len(response.content) < self.minimum_size:
             return response
@@ -142,6 +146,16 @@ def _announce(headers: MutableHeaders, coding: str) -> None:
         del headers["content-length"]
     if headers.get("etag", "").startswith('"'):  # the bytes are others now (RFC 9110 section 8.8.1)
         headers["etag"] = f"W/{headers['etag']}"
+
+
+def _tell_what_is_not_modified(headers: MutableHeaders, request: Request) -> None:
+    """Say in a 304 what the 200 would say (RFC 9110 section 15.4.5): that it varies, and to a client that
+    has it compressed the weak tag, for a cache brings nothing up to date by another (RFC 9111 section 4.3.4)."""
+    headers.vary("Accept-Encoding")
+    etag = headers.get("etag", "")
+    asked = request.headers.get("if-none-match", "")
+    if etag.startswith('"') and not has_entity_tag(asked, etag, weak=False) and etag in asked:
+        headers["etag"] = f"W/{etag}"
 
 
 class _Packing(ExchangeAround):
