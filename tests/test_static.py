@@ -13,6 +13,7 @@ from test_calls import MOST, PLAIN, calls
 from weebill import App, FileResponse, TestClient
 from weebill.errors import ConfigurationError
 from weebill.files import guess_media_type
+from weebill.proxy_headers import ProxyHeadersMiddleware
 from weebill.static import CACHE, HASHED, StaticFiles
 
 LONG_AGO = 1_000_000_000.0
@@ -224,6 +225,19 @@ def test_a_mounted_app_leads_to_its_own_place(tmp_path: Path) -> None:
     inner.static("/s", tmp_path)
     outer.mount("/outer", inner)
     assert TestClient(outer).get("/outer/s/sub").headers["location"] == "/outer/s/sub/"
+
+
+def test_a_prefix_that_needs_quotes_has_them_once(tmp_path: Path) -> None:
+    write(tmp_path / "10% off" / "index.html", "here")
+    inner, outer = App(__name__), App(__name__, redirect_slashes=True)
+    inner.static("/s", tmp_path)
+    inner.redirect_slashes = True
+    inner.get("/page")(lambda: "page")
+    outer.middleware(ProxyHeadersMiddleware(headers=["X-Forwarded-Prefix"]))
+    outer.mount("/a b", inner)
+    client = TestClient(outer, headers={"x-forwarded-prefix": "/c%20d"})
+    assert client.get("/a%20b/s/10%25%20off").headers["location"] == "/c%20d/a%20b/s/10%25%20off/"
+    assert client.get("/a%20b/page/").headers["location"] == "/c%20d/a%20b/page"
 
 
 def test_another_index_or_none(tmp_path: Path) -> None:

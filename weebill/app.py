@@ -25,7 +25,7 @@ from .life import Life, Lifespan, as_context_manager
 from .mount import Mount
 from .pipeline import bound, compose
 from .recovery import recover, recover_outside, send_failed
-from .refusals import allow_field, answer_options, method_of_preflight, other_spelling, raise_refusal
+from .refusals import allow_field, answer_options, method_of_preflight, raise_refusal
 from .requests import Request, current_request
 from .router import Area, Route, Router
 from .routing import compile_pattern
@@ -392,7 +392,7 @@ class App(Router):
             exchange.refusal = HTTPException(404)
             other = path[:-1] if path.endswith("/") else path + "/"
             if self.redirect_slashes and any(site.find(method, other) for site, _ in sites):
-                exchange.params = {"location": other_spelling(exchange)}
+                exchange.params = {"is_misspelt": True}
         return UNWANTED
 
     async def __exchange__(self, exchange: Exchange) -> None:

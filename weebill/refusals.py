@@ -4,6 +4,7 @@ the other spelling of a path."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from .requests import Request
 from .responses import RedirectResponse, Response
@@ -15,8 +16,8 @@ __all__ = ["allow_field", "answer_options", "method_of_preflight", "other_spelli
 
 
 async def raise_refusal(request: Request) -> Response:
-    if "location" in request.params:
-        return RedirectResponse(request.params["location"], 308)
+    if "is_misspelt" in request.params:  # by now a middleware has found a proxy's prefix
+        return RedirectResponse(other_spelling(request.exchange), 308)
     refusal = request.exchange.refusal
     assert refusal is not None
     raise refusal
@@ -43,5 +44,5 @@ def other_spelling(exchange: Exchange) -> str:
     raw = exchange.raw_path
     # One slash in front, or the browser would take what follows for a host.
     path = "/" + (raw[:-1] if raw.endswith("/") else raw + "/").lstrip("/")
-    location = exchange.root_path + path + (f"?{exchange.query_string}" if exchange.query_string else "")
+    location = quote(exchange.root_path, safe="/%") + path + (f"?{exchange.query_string}" if exchange.query_string else "")
     return location.replace("\\", "%5C")

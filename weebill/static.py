@@ -305,6 +305,6 @@ def _signature(status: os.stat_result) -> tuple[int, ...]:
 def _with_slash(request: Request) -> str:
     """The path with a slash behind it, and one in front, or a browser would take what follows for a host."""
     exchange = request.exchange
-    path = quote(exchange.root_path + exchange.path, safe="/!$&'()*+,;=:@~-._")
+    path = quote(exchange.root_path, safe="/%") + quote(exchange.path, safe="/!$&'()*+,;=:@~-._")
     query = f"?{exchange.query_string}" if exchange.query_string else ""
     return "/" + path.strip("/") + "/" + query.replace("\\", "%5C")
