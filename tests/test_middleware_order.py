@@ -11,6 +11,7 @@ import pytest
 from weebill import (
     App,
     FileResponse,
+    HTMLResponse,
     HTTPException,
     PlainTextResponse,
     Request,
@@ -21,6 +22,8 @@ from weebill import (
 )
 from weebill.cors import CORSMiddleware
 from weebill.errors import ConfigurationError, SignatureError
+from weebill.rate_limit import RateLimitMiddleware
+from weebill.security_headers import SecurityHeadersMiddleware
 from weebill.testing import TestClient
 
 ORIGIN = "https://example.org"
@@ -346,3 +349,33 @@ def test_a_failure_before_a_mounted_application_is_an_answer_with_fields() -> No
     app.mount("/foreign", foreign)
     answer = TestClient(app).get("/foreign/")
     assert (answer.status_code, answer.headers["x-way"]) == (401, "outer")
+
+
+def test_an_answer_that_is_used_again_has_nothing_of_the_client_before() -> None:
+    app, kept = App(), HTMLResponse("the same")
+    app.middleware(SecurityHeadersMiddleware(content_security_policy="script-src 'nonce-{nonce}'"))
+    app.middleware(CORSMiddleware(allow_origins=["https://a.example"]))
+    app.middleware(RateLimitMiddleware("9/s", key=lambda request: request.query.get("key")))
+
+    @app.middleware
+    async def cache(request: Request, call_next: Any) -> Response:
+        return kept if request.path == "/kept" else await call_next(request)
+
+    @app.after_request
+    def greet(request: Request, response: Response) -> None:
+        if "origin" in request.headers:
+            response.set_cookie("greeted", "yes")
+
+    app.get("/whole")(lambda: kept)
+    app.get("/part")(lambda: (kept, 201, {"x-part": "1"}))
+    client = TestClient(app)
+    for path in ("/whole", "/part", "/kept"):
+        first = client.get(f"{path}?key=1", headers={"origin": "https://a.example"})
+        second = client.get(path, headers={"origin": "https://b.example"})
+        third = client.get("/whole")
+        assert first.headers["content-security-policy"] != second.headers["content-security-policy"]
+        assert first.headers["access-control-allow-origin"] == "https://a.example"
+        assert not {"access-control-allow-origin", "ratelimit"} & set(second.headers)
+        assert not {"set-cookie", "x-part"} & set(third.headers)
+        assert third.status_code == 200
+    assert (kept.status_code, list(kept.headers)) == (200, ["content-type"])

@@ -6,7 +6,6 @@ import gzip
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from copy import copy
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -112,8 +111,6 @@ class CompressionMiddleware:
                 return response
         if len(packed) >= len(content):
             return response
-        response = copy(response)  # the handler may give the same one each time
-        response.raw_headers = list(response.raw_headers)
         response.content = packed
         _announce(response.headers, coding)
         return response
@@ -150,7 +147,7 @@ def _announce(headers: MutableHeaders, coding: str) -> None:
 
 def _tell_what_is_not_modified(headers: MutableHeaders, request: Request) -> None:
     """Say in a 304 what the 200 would say (RFC 9110 section 15.4.5): that it varies, and to a client that
-    has it compressed the weak tag, for a cache brings nothing up to date by another (RFC 9111 section 4.3.4)."""
+    has it compressed the weak tag, for no cache knows what it has by another (RFC 9111 section 4.3.4)."""
     headers.vary("Accept-Encoding")
     etag = headers.get("etag", "")
     asked = request.headers.get("if-none-match", "")

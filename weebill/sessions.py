@@ -15,7 +15,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Container
-from copy import copy
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
@@ -127,7 +126,6 @@ class SessionMiddleware:
             self._save_at_head(request, session, value, response)
             return response
         if session.is_touched:
-            response = _copy(response)
             await self._save(request, session, value, response)
             if isinstance(response, MountResponse):  # what it says of caches comes later, and would win
                 _at_head(response, _kept_private)
@@ -180,15 +178,6 @@ class SessionMiddleware:
                 "name and attributes; put less into it, or keep it on the server: "
                 "SessionMiddleware(SQLiteStore('sessions.db')) or MemoryStore(), both of weebill.sessions"
             ) from None
-
-
-def _copy(response: Response) -> Response:
-    """Another answer of the same content: a handler may give one object to many clients."""
-    if "send" in vars(response):  # a middleware's, which would send the first; that is of this request alone
-        return response
-    response = copy(response)
-    response.raw_headers = list(response.raw_headers)
-    return response
 
 
 def _at_head(response: Response, save: Callable[[Fields], Awaitable[Fields]]) -> None:
