@@ -48,11 +48,11 @@ class _Declared(Markup):
 
 def safe_url(value: Any) -> Any:
     """The filter `safe_url`: the value, or "about:invalid" in place of a script (javascript:, vbscript:, and
-    data: unless it is a picture). Only what comes right out of `|safe` passes; other Markup, that of `|e` or of
-    a macro, may be a text that was escaped, and is looked at like any other."""
+    data: unless it is a picture). Only what comes right out of `|safe` passes; other Markup, that of `|e` or
+    of a macro, may be a text that was escaped, and is looked at like any other."""
     if isinstance(value, _Declared):
         return value
-    text = Markup(value).unescape() if hasattr(value, "__html__") else str(value)
+    text = Markup(value).unescape() if hasattr(value, "__html__") else str(value)  # noqa: S704
     return BLOCKED if _SCRIPT.match(_SKIPPED_BY_BROWSERS.sub("", text)) else value
 
 
