@@ -44,9 +44,5 @@ def other_spelling(exchange: Exchange) -> str:
     raw = exchange.raw_path
     # One slash in front, or the browser would take what follows for a host.
     path = "/" + (raw[:-1] if raw.endswith("/") else raw + "/").lstrip("/")
-    location = (
-        quote(exchange.root_path, safe="/%")
-        + path
-        + (f"?{exchange.query_string}" if exchange.query_string else "")
-    )
-    return location.replace("\\", "%5C")
+    query = f"?{exchange.query_string}" if exchange.query_string else ""
+    return (quote(exchange.root_path, safe="/%") + path + query).replace("\\", "%5C")
