@@ -129,6 +129,23 @@ def test_a_preflight_of_another_origin_gets_no_fields() -> None:
     assert (answer.status_code, cors(answer), answer.headers["vary"]) == (204, {}, "Origin")
 
 
+def test_a_part_of_the_program_may_allow_more_than_the_whole() -> None:
+    app = make([ORIGIN])
+    for path, origins in (("/public", ["*"]), ("/partner", ["https://partner.example"])):
+        app.get(path, middleware=[CORSMiddleware(origins)])(lambda: "hello")
+    for path, origin, allowed in (
+        ("/public", "https://any.example", "*"),
+        ("/public", ORIGIN, ORIGIN),
+        ("/partner", "https://partner.example", "https://partner.example"),
+        ("/partner", ORIGIN, ORIGIN),
+        ("/partner", "https://any.example", None),
+    ):
+        asked = {"origin": origin, "access-control-request-method": "GET"}
+        client = TestClient(app)
+        for answer in (client.options(path, headers=asked), client.get(path, headers={"origin": origin})):
+            assert cors(answer).get("allow-origin") == allowed
+
+
 def test_a_preflight_of_a_route_with_options_of_its_own_and_of_a_mount_is_answered_too() -> None:
     app = make([ORIGIN])
     app.options("/own")(lambda: abort(500))

@@ -31,9 +31,10 @@ class CORSMiddleware:
     beside the usual, `allow_credentials` whether its requests carry cookies, `max_age` for how many seconds a
     browser remembers all this. "*" in any of them cannot be together with credentials.
 
-    A preflight is answered here, whether its path has a route or not. Other origins, and "null", which every
-    sandboxed frame has, get their answer without a field, and the browser keeps it from the script. Raises
-    ConfigurationError.
+    Their preflight is answered here, whether its path has a route or not. Other origins, and "null", which
+    every sandboxed frame has, get their answer without a field, and the browser keeps it from the script,
+    unless a CORSMiddleware inside of this one, of a router, a route or a mounted application, allows them.
+    Raises ConfigurationError.
 
     >>> from weebill.cors import CORSMiddleware
     >>> app = App()
@@ -88,7 +89,8 @@ class CORSMiddleware:
     async def __call__(self, request: Request, call_next: Answer) -> Response:
         origin = request.headers.get("origin", "")
         asks = request.method == "OPTIONS" and "access-control-request-method" in request.headers
-        if origin and asks:
+        is_allowed = self._everybody or self._is_allowed(origin)
+        if origin and asks and is_allowed:
             response, more = Response(b"", 204), self._preflight
         else:
             response, more = await call_next(request), self._exposed
@@ -97,7 +99,7 @@ class CORSMiddleware:
             headers.update({"access-control-allow-origin": "*", **self._fields, **more})
             return response
         headers.vary("Origin")  # whoever asked: a cache must not give one's answer to another
-        if self._is_allowed(origin):
+        if is_allowed:
             headers.update({"access-control-allow-origin": origin, **self._fields, **more})
         return response
 
