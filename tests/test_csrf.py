@@ -380,6 +380,21 @@ def test_a_stream_of_another_site_is_refused_before_it_is_read() -> None:
     assert read == []
 
 
+def test_a_stream_that_was_read_for_its_token_says_so_and_is_not_empty() -> None:
+    app = make_app()
+
+    @app.post("/stream", stream=True)
+    async def stream(request: Request) -> str:
+        return "".join([piece.decode() async for piece in request.stream()])
+
+    client = TestClient(app)
+    token = client.get("/token").text
+    with pytest.raises(ConfigurationError, match="by CSRFMiddleware, .* sent as X-CSRF-Token"):
+        client.post("/stream", data={"csrf_token": token}, headers=OWN)
+    answer = client.post("/stream", data={"what": "tea"}, headers={**OWN, "x-csrf-token": token})
+    assert answer.text == "what=tea"
+
+
 # -- mistakes in a program
 
 

@@ -110,6 +110,11 @@ class FormReader:
     def _streams(self) -> bool:
         return bool(getattr(self._exchange.route, "intake", BUFFERED).stream)
 
+    @property
+    def has_streamed(self) -> bool:
+        """Whether it has been read off the wire, so that nobody else can read the content."""
+        return self._streams and (self._form is not None or self._error is not None)
+
     def now(self, asked: str) -> FormData:
         """The form, read now if it was not before; `asked` is what was asked for. Raises HTTPException, and
         ConfigurationError where the content may still be to come."""

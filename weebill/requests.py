@@ -279,8 +279,15 @@ class Request:
     async def stream(self) -> AsyncIterator[bytes]:
         """The content piece by piece, as it arrives on a route with `stream=True`.
 
-        Raises ClientDisconnected if the client goes before the end, BodyTooLarge beyond the limit.
+        Raises ClientDisconnected if the client goes before the end, BodyTooLarge beyond the limit, and
+        ConfigurationError if it was read as a form before.
         """
+        form: FormReader | None = getattr(self, "_form", None)
+        if form is not None and form.has_streamed:
+            raise ConfigurationError(
+                "the content has been read already, by load_form or by CSRFMiddleware, which looks for its "
+                "token in a form; read `await request.load_form()`, or have the token sent as X-CSRF-Token"
+            )
         while piece := await self.exchange.read():
             yield piece
 
