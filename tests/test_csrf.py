@@ -389,7 +389,7 @@ def test_a_stream_that_was_read_for_its_token_says_so_and_is_not_empty() -> None
 
     client = TestClient(app)
     token = client.get("/token").text
-    with pytest.raises(ConfigurationError, match="by CSRFMiddleware, .* sent as X-CSRF-Token"):
+    with pytest.raises(ConfigurationError, match=r"by CSRFMiddleware, .* sent as X-CSRF-Token"):
         client.post("/stream", data={"csrf_token": token}, headers=OWN)
     answer = client.post("/stream", data={"what": "tea"}, headers={**OWN, "x-csrf-token": token})
     assert answer.text == "what=tea"
