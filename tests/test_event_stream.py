@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -118,6 +119,23 @@ def three_in_threads() -> Iterator[Any]:
     assert threading.current_thread().name.startswith("weebill-worker")
     yield {"two": 2}
     yield "three\nlines"
+
+
+@dataclass
+class Stream:
+    """A handler that cannot be hashed."""
+
+    name: str
+
+    async def __call__(self) -> AsyncIterator[Event]:
+        yield Event(self.name)
+
+
+def test_an_object_may_be_the_handler_of_a_stream() -> None:
+    app = App()
+    app.add_route("/", Stream("weebill"))
+    answer = TestClient(app).get("/")
+    assert (answer.headers["content-type"], answer.text) == ("text/event-stream", "data: weebill\n\n")
 
 
 def app_of_streams() -> App:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -100,6 +101,28 @@ def test_its_startup_and_shutdown_are_called_once() -> None:
         assert client.get("/a").text == "a"
         assert seen == [app]
     assert seen == [app, "end"]
+
+
+@dataclass
+class Started:
+    """Equal to others of its kind, and not hashable."""
+
+    times: int = 0
+
+    async def __call__(self, request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        return response
+
+    def startup(self, app: App) -> None:
+        self.times += 1
+
+
+def test_each_has_a_life_of_its_own_even_if_it_is_a_dataclass() -> None:
+    app, both = App(), [Started(), Started()]
+    for middleware in (*both, both[0]):
+        app.middleware(middleware)
+    with TestClient(app):
+        assert [middleware.times for middleware in both] == [1, 1]
 
 
 class Unmade:

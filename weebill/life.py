@@ -94,7 +94,8 @@ async def _start_mounted(application: Application, prefix: str) -> None:
 def _middlewares(app: Router) -> list[Handler]:
     """Every middleware of every router and route, once, the outermost first."""
     of_routers = (m for area in app.areas for router in area.routers for m in router.middlewares)
-    return list(dict.fromkeys((*of_routers, *(m for route in app.routes for m in route.middlewares))))
+    everyone = (*of_routers, *(m for route in app.routes for m in route.middlewares))
+    return list({id(m): m for m in everyone}.values())  # two that are equal are two, and need not be hashable
 
 
 def as_context_manager(lifespan: Callable[..., Any]) -> Lifespan:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from contextlib import aclosing
 from functools import lru_cache
 from hashlib import sha256
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args, get_type_hints
 from urllib.parse import quote, urlsplit
 
@@ -442,6 +443,8 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
     if hasattr(value, "__html__"):
         return HTMLResponse(value.__html__())
     if isinstance(value, Generator | AsyncGenerator):
+        if handler is not None and not isinstance(handler, FunctionType | MethodType):
+            handler = type(handler).__call__  # an object need not be hashable
         return _kind_of_stream(handler)(value)
     if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
         return JSONResponse(value)
