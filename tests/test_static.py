@@ -12,7 +12,7 @@ from test_calls import MOST, PLAIN, calls
 
 from weebill import App, FileResponse, TestClient
 from weebill.errors import ConfigurationError
-from weebill.files import guess_media_type
+from weebill.files import OpenFile, guess_media_type
 from weebill.proxy_headers import ProxyHeadersMiddleware
 from weebill.static import CACHE, HASHED, StaticFiles
 
@@ -290,6 +290,23 @@ def test_a_file_has_one_name_only(tmp_path: Path, rest: str) -> None:
     client = client_of(tmp_path)
     assert client.get("/s/x.txt").text == client.get("/s/sub/x.txt").text == "x"
     assert client.get(f"/s/{rest}").status_code == 404
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="links on the way are looked for on Linux")
+def test_a_folder_that_has_become_a_link_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path / "site" / "sub" / "a.bin", "mine")
+    write(tmp_path / "elsewhere" / "a.bin", "secret")
+    path = tmp_path.resolve() / "site" / "sub" / "a.bin"
+    assert OpenFile(path, follow=False).read_at(0, 9) == b"mine"
+    (tmp_path / "site" / "sub").rename(tmp_path / "before")
+    (tmp_path / "site" / "sub").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotADirectoryError):
+        OpenFile(path, follow=False)
+    descriptors = os.listdir("/dev/fd")
+    app = App(__name__)
+    app.get("/")(lambda: FileResponse.of(str(path), [], None))
+    assert TestClient(app).get("/").status_code == 404
+    assert len(os.listdir("/dev/fd")) == len(descriptors)
 
 
 def test_a_fifo_keeps_nobody_waiting(tmp_path: Path) -> None:

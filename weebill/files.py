@@ -17,6 +17,7 @@ import stat
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -126,6 +127,7 @@ _FLAGS = os.O_RDONLY
 for _name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # no FIFO makes us wait
     _FLAGS |= getattr(os, _name, 0)
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+_CAN_WALK = hasattr(os, "O_PATH") and os.open in os.supports_dir_fd  # Linux
 
 # Ways in which a file is not there. Anything else, say that descriptors have run out, is a failure of ours.
 _MISSING = frozenset(
@@ -141,14 +143,15 @@ class OpenFile:
 
     It is closed when nobody holds it any more: a thread may still read from it when the request that asked
     for it is over, and a descriptor closed under that thread could be another file's by then. Raises
-    OSError, also for what is no regular file; such a thing is not waited for.
+    OSError, also for what is no regular file; such a thing is not waited for. Without `follow` no part of
+    `path` is a link, and one that has become a link meanwhile is an OSError too.
     """
 
     __slots__ = ("_descriptor", "status")
 
     def __init__(self, path: str | os.PathLike[str], follow: bool = True) -> None:
         self._descriptor = -1
-        self._descriptor = os.open(path, _FLAGS | (0 if follow else _NOFOLLOW))
+        self._descriptor = os.open(path, _FLAGS) if follow else _open_without_links(os.fspath(path))
         self.status = os.fstat(self._descriptor)
         if not stat.S_ISREG(self.status.st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file", os.fspath(path))
@@ -167,6 +170,23 @@ class OpenFile:
             return os.pread(self._descriptor, count, offset)
         os.lseek(self._descriptor, offset, os.SEEK_SET)  # Windows; nobody else reads this descriptor
         return os.read(self._descriptor, count)
+
+
+def _open_without_links(path: str) -> int:
+    """Open a path that was resolved before, step by step: who may write to a folder on the way could have put
+    a link in its place."""
+    if not _CAN_WALK:
+        return os.open(path, _FLAGS | _NOFOLLOW)
+    root, *folders, name = Path(path).parts
+    step = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    here = os.open(root, step)
+    try:
+        for folder in folders:
+            outer, here = here, os.open(folder, step, dir_fd=here)
+            os.close(outer)
+        return os.open(name, _FLAGS | _NOFOLLOW, dir_fd=here)
+    finally:
+        os.close(here)
 
 
 class Copy(NamedTuple):
