@@ -152,6 +152,14 @@ def test_no_more_clients_are_remembered_than_allowed_and_full_buckets_not_at_all
     assert len(limit._full_at) == 5
 
 
+def test_a_rate_beyond_what_the_clock_can_tell_is_no_failure() -> None:
+    app, clock = App(), Clock()
+    clock.now = 1e9  # where a float knows no nanoseconds
+    app.middleware(RateLimitMiddleware("999999999/s", clock=clock))
+    app.get("/")(lambda: "hello")
+    assert statuses(TestClient(app), 3) == [200, 200, 200]
+
+
 @pytest.mark.parametrize(
     "limit", ["", "10", "10/", "/minute", "0/minute", "-1/s", "10/fortnight", "1.5/s", "5/0s", 5]
 )

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError, HTTPException
@@ -129,8 +130,7 @@ class RateLimitMiddleware:
 
     def _forget(self, now: float) -> None:
         """Drop two of the oldest that are full again, so that they go faster than new ones come."""
-        for _ in range(2):
-            oldest = next(iter(self._full_at))
+        for oldest in tuple(islice(self._full_at, 2)):
             if self._full_at[oldest] > now and len(self._full_at) <= self._max_clients:
                 return
             del self._full_at[oldest]
