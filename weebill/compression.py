@@ -52,10 +52,10 @@ class CompressionMiddleware:
     `codings` are those to choose from, the preferred first: by default "br" and "zstd" as far as `brotli` and
     `backports.zstd` are installed (`pip install weebill[compression]`), and "gzip". The client's weights come
     before our preference. `level` goes from 1, fast, to 9, small. Content shorter than `minimum_size` bytes
-    is left alone, and so are files, mounted applications, ranges, types that are compressed by nature, content
-    that has a coding and what says `Cache-Control: no-transform`. A stream is compressed piece by piece, and each piece can be
-    read as soon as it arrives. Every answer that might have been compressed says `Vary: Accept-Encoding`
-    (RFC 9110 section 12.5.3 and 12.5.5). Raises ConfigurationError.
+    is left alone, and so are files, mounted applications, ranges, types that are compressed by nature,
+    content that has a coding and what says `Cache-Control: no-transform`. A stream is compressed piece by
+    piece, and each piece can be read as soon as it arrives. Every answer that might have been compressed says
+    `Vary: Accept-Encoding` (RFC 9110 section 12.5.3 and 12.5.5). Raises ConfigurationError.
 
     A secret in an answer that also repeats what an attacker sent can be guessed from the compressed length
     (BREACH); leave such answers alone with `no-transform`.
