@@ -98,6 +98,16 @@ def test_several_limits_all_say_what_is_left() -> None:
     assert answer.headers["ratelimit-policy"] == '"all";q=100;w=60, "this";q=5;w=60'
 
 
+def test_the_limits_around_a_mounted_application_are_told_beside_its_own() -> None:
+    outer, inner = App(), App()
+    for app, name in ((outer, "outer"), (inner, "inner")):
+        app.middleware(RateLimitMiddleware("5/minute", name=name))
+    inner.get("/")(lambda: "hello")
+    outer.mount("/inner", inner)
+    answer = TestClient(outer).get("/inner/")
+    assert answer.headers["ratelimit"] == '"inner";r=4;t=12, "outer";r=4;t=12'
+
+
 def test_a_key_tells_clients_apart_and_none_is_not_counted() -> None:
     client, _ = limited("1/minute", key=lambda request: request.headers.get("x-user"))
     assert statuses(client, 3) == [200] * 3

@@ -11,7 +11,12 @@ from .responses import Response
 
 __all__ = ["Mount", "MountResponse", "answer_mounted"]
 
-_LISTS = frozenset((b"link", b"server-timing", b"set-cookie", b"vary", b"via", b"www-authenticate"))
+_LISTS = frozenset(
+    (
+        *(b"link", b"ratelimit", b"ratelimit-policy", b"server-timing", b"set-cookie", b"vary", b"via"),
+        b"www-authenticate",
+    )
+)
 
 
 class Mount:

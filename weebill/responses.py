@@ -459,11 +459,11 @@ def _own(response: Response) -> Response:
     keep one, and what the others around it set must not be there for the next client.
 
     PERF: not copy.copy, which takes three times as long."""
-    if "send" in vars(response):  # a middleware's, which would send the first; that is of this request alone
+    state = vars(response)
+    if "send" in state:  # a middleware's, which would send the first; that is of this request alone
         return response
     own = object.__new__(type(response))
-    vars(own).update(vars(response))
-    own.raw_headers = list(response.raw_headers)
+    own.__dict__ = {**state, "raw_headers": state["raw_headers"].copy()}
     return own
 
 

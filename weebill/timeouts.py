@@ -21,9 +21,9 @@ class TimeoutMiddleware:
     """Give everything inside of it `seconds`, or "5s", and answer 503 beyond that.
 
     An `async def` handler is cancelled then; the thread of a `def` cannot be stopped and goes on in vain.
-    What streams has as long as it likes once its handler has returned. A route's own `timeout=` and the
-    server's `handler_timeout` count besides. Raises ConfigurationError, and in a request HandlerTimeout,
-    which error handlers may answer.
+    What streams has as long as it likes once its handler has returned, and a mounted application always. A
+    route's own `timeout=` and the server's `handler_timeout` count besides. Raises ConfigurationError, and in
+    a request HandlerTimeout, which error handlers may answer.
 
     >>> import asyncio
     >>> from weebill.timeouts import TimeoutMiddleware
