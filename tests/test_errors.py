@@ -333,3 +333,17 @@ def test_what_a_client_sends_is_never_an_error_of_the_program(caplog: pytest.Log
     for content in (b"", b"\xff\xfe", b"{" * 10_000, b"1e999999", b"9" * 100_000, b'"\\ud800"'):
         assert client.post("/", content=content).status_code in (200, 400)
     assert entries(caplog) == []
+
+
+def test_a_hook_that_comes_late_sees_refused_requests_too() -> None:
+    app = App()
+    app.post("/", max_body=1)(lambda: "taken")
+    client = TestClient(app)
+    assert [client.post("/", content=b"long").status_code for _ in range(2)] == [413, 413]
+
+    @app.after_request
+    def sign(response: Response) -> None:
+        response.headers["x-signed"] = "yes"
+
+    answer = client.post("/", content=b"long")
+    assert (answer.status_code, answer.headers["x-signed"]) == (413, "yes")

@@ -102,7 +102,7 @@ class App(Router):
         self._urls = URLs(check_base_url(base_url))
         self._life = Life(lifespan)
         self._overrides = Overrides({}, self._changed)
-        self._own: dict[tuple[Handler, tuple[Router, ...]], Route] = {}
+        self._own: dict[tuple[Handler, tuple[Router, ...] | Route], Route] = {}
         self._options = self._own_route(answer_options, (self,))
 
     @property
@@ -434,8 +434,12 @@ class App(Router):
 
     def _around(self, handler: Handler, route: Route) -> Route:
         """A handler of ours in the place of a route's, with everything that is around it."""
-        anywhere, middlewares = compile_pattern("*"), route.middlewares
-        return Route(anywhere, (), handler, route.name, UNWANTED, route.routers, middlewares=middlewares)
+        own = self._own.get((handler, route))
+        if own is None:
+            own = Route(compile_pattern("*"), (), handler, route.name, UNWANTED, route.routers)
+            own.middlewares = route.middlewares
+            self._own[handler, route] = own
+        return own
 
 
 def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F], F]:
