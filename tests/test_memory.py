@@ -158,6 +158,24 @@ def test_a_client_that_goes_is_seen_by_reading_writing_and_waiting() -> None:
     assert exchange.aborted
 
 
+def test_a_client_that_has_gone_already_has_no_handler_started_that_would_be_cancelled() -> None:
+    async def main() -> None:
+        exchange = MemoryExchange("GET", "/")
+        exchange.disconnect()
+        began = asyncio.Event()
+
+        async def answer(exchange: Exchange) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        async with asyncio.timeout(10):
+            await exchange.serve(Application(answer, Intake(wanted=False, cancel_on_disconnect=True)))
+        assert not began.is_set()
+        assert exchange.aborted
+
+    asyncio.run(main())
+
+
 def test_disconnected_returns_when_the_answer_is_complete() -> None:
     async def answer(exchange: Any) -> None:
         waiting = asyncio.create_task(exchange.disconnected())

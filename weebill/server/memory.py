@@ -126,6 +126,8 @@ class MemoryExchange(Exchange):
                     await self._gather()
             if self.started:  # the content was no good
                 return
+            if self._gone and intake.cancel_on_disconnect:
+                return
             self._task = asyncio.current_task()
             if self._handler_timeout:
                 loop = asyncio.get_running_loop()
