@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from weebill import App
 from weebill.cli import settings_page
 from weebill.errors import ConfigurationError
 from weebill.settings import (
@@ -17,6 +19,7 @@ from weebill.settings import (
     parse_duration,
     parse_size,
 )
+from weebill.testing import LiveServer
 
 ROOT = Path(__file__).parent.parent
 
@@ -125,6 +128,16 @@ def test_a_wrong_option_is_one_sentence_that_says_where(
 )
 def test_a_switch_in_the_environment_is_a_word(tmp_path: Path, word: str, value: bool) -> None:
     assert load({}, {"WEEBILL_ACCESS_LOG": word}, tmp_path / "none.toml").access_log is value
+
+
+def test_settings_that_are_made_by_hand_are_read_and_checked_too() -> None:
+    given: dict[str, Any] = {"header_timeout": "10ms", "max_body": "1KiB", "idle_timeout": 3}
+    made = Settings(**given)
+    assert (made.header_timeout, made.max_body, made.idle_timeout) == (0.01, 1024, 3.0)
+    with pytest.raises(ConfigurationError, match=r"^max_body=: 'much' is no size"):
+        Settings(max_body="much")
+    with pytest.raises(ConfigurationError, match=r"no option 'prot'; did you mean port\?"):
+        LiveServer(App(), prot=1)
 
 
 def test_docs_settings_md_is_current() -> None:

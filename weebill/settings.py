@@ -82,7 +82,15 @@ def _option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of one server. Durations are seconds, sizes bytes."""
+    """The options of one server. Durations are seconds, sizes bytes; as text they may have a unit.
+
+    Raises ConfigurationError for a value that an option cannot have.
+
+    >>> from weebill.settings import Settings
+    >>> settings = Settings(max_body="1KiB", idle_timeout="2m")
+    >>> settings.max_body, settings.idle_timeout
+    (1024, 120.0)
+    """
 
     host: str = _option("127.0.0.1", "Address to listen on.", env=("HOST",), group="Where it listens")
     port: int = _option(8000, "TCP port to listen on; 0 takes a free one.", env=("PORT",), most=65535)
@@ -138,6 +146,15 @@ class Settings:
     )
     write_timeout: float = _option(30.0, "A client that reads nothing for this time is cut off.", "duration")
     graceful_timeout: float = _option(10.0, "Time for requests in flight when the server stops.", "duration")
+
+    def __post_init__(self) -> None:
+        for option in options():
+            value = getattr(self, option.name)
+            if value is not option.default:
+                try:
+                    object.__setattr__(self, option.name, option.check(value))  # it is frozen
+                except ValueError as error:
+                    raise ConfigurationError(f"{option.name}=: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ the same application on a real port.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from copy import copy
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -23,7 +25,7 @@ from weakref import WeakSet
 from .bridges import adapt
 from .headers import Headers
 from .server.memory import MemoryExchange
-from .settings import Settings
+from .settings import Settings, load
 from .testing_loop import LoopThread
 from .testing_requests import Cookies, Outgoing, Pairs, outgoing_request
 from .testing_results import ReceivedEvent, Result, StreamingResult, check
@@ -117,7 +119,13 @@ class TestClient:
                 self.close()
 
     def close(self) -> None:
-        """End the client's thread."""
+        """End the client's thread.
+
+        >>> client = TestClient(App())
+        >>> client.get("/").status_code
+        404
+        >>> client.close()
+        """
         if self._thread is not None:
             self._thread.close()
         self._thread, self._stopping, self._ending = None, asyncio.Event(), asyncio.Event()
@@ -203,6 +211,13 @@ class TestClient:
 
         Raises what the handler raised (see the class), ConnectionError when the answer breaks off and after
         20 redirects, and ValueError for content that is longer than its Content-Length.
+
+        >>> app = App()
+        >>> @app.route("/birds", methods=["GET", "PUT"])
+        ... def birds(request):
+        ...     return [request.method, request.query.get("page"), request.form.get("name")]
+        >>> TestClient(app).request("PUT", "/birds", params={"page": 2}, data={"name": "wren"}).json()
+        ['PUT', '2', 'wren']
         """
         outgoing = outgoing_request(
             self.base_url, method, url, params, headers, content, data, files, json, cookies, auth
@@ -323,8 +338,9 @@ def _store(cookies: Cookies, url: str, headers: Headers) -> None:
 class LiveServer:
     """The same application on a real port of 127.0.0.1, in a thread: `with LiveServer(app) as server`.
 
-    `options` are those of the settings table. `host` and `port` are where it listens, `url` is both. What
-    keeps it from starting is raised where the block begins. It may be started again.
+    `options` are those of the settings table, whatever environment and pyproject.toml say. `host` and `port`
+    are where it listens, `url` is both. What keeps it from starting is raised where the block begins. It may
+    be started again. Raises ConfigurationError for a wrong option.
 
     >>> from urllib.request import urlopen
     >>> from weebill.testing import LiveServer
@@ -333,13 +349,13 @@ class LiveServer:
     ... def index():
     ...     return "through a socket"
     >>> with LiveServer(app) as server, urlopen(server.url) as answer:
-    ...     answer.read()
-    b'through a socket'
+    ...     answer.read(), server.url == f"http://{server.host}:{server.port}"
+    (b'through a socket', True)
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
         self._application = adapt(app)
-        self._settings = Settings(**{"host": "127.0.0.1", "port": 0, **options})
+        self._settings = load({"host": "127.0.0.1", "port": 0, **options}, {}, Path(os.devnull))
         self._server: BackgroundServer | None = None
 
     def _running(self) -> BackgroundServer:
