@@ -9,17 +9,15 @@ from .errors import HTTPException, ValidationError
 from .files import FileResponse
 from .injection import Depends
 from .parameters import Cookie, File, Form, Header, Query
+from .redirects import RedirectResponse, redirect, safe_path
 from .requests import Request
 from .responses import (
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
-    RedirectResponse,
     Response,
     StreamingResponse,
     abort,
-    redirect,
-    safe_path,
 )
 from .router import Router
 from .templates import render_template, render_template_string, stream_template, url_for

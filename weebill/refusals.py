@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from .redirects import RedirectResponse
 from .requests import Request
-from .responses import RedirectResponse, Response
+from .responses import Response
 
 if TYPE_CHECKING:
     from .exchange import Exchange

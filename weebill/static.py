@@ -23,8 +23,9 @@ from .exchange import ENCODED_SLASH
 from .files import SMALL, Copy, FileResponse, guess_media_type
 from .headers import Fields, parse_qualities
 from .listing import list_folder
+from .redirects import RedirectResponse
 from .requests import Request
-from .responses import RedirectResponse, Response
+from .responses import Response
 from .settings import parse_duration
 from .threads import run_file_io
 

@@ -31,8 +31,9 @@ from ..bridges import adapt
 from ..errors import ConfigurationError, HTTPException
 from ..exchange import UNWANTED, Exchange, Intake
 from ..files import FileResponse
+from ..redirects import RedirectResponse
 from ..requests import Request
-from ..responses import HTMLResponse, RedirectResponse, Response, abort, to_response
+from ..responses import HTMLResponse, Response, abort, to_response
 from ..settings import load
 from ..static import StaticFiles
 from .common import check_call, names_in, stand_in, with_text_as
