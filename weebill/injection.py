@@ -27,9 +27,9 @@ from .annotations import stripped
 from .binding import Handler, Parameter, Resolver, Source, bind, itself
 from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
-from .parameters import FromPath, RequestSources
 from .requests import Request
 from .routing import Converter
+from .sources import FromPath, RequestSources
 from .threads import run_in_thread
 
 __all__ = [
@@ -72,6 +72,7 @@ def Depends(  # noqa: N802
     Without `fn` it is the class that the parameter is annotated with. `use_cache`: once per request or
     context. `timeout` in seconds, for `fn` and what it depends on; beyond it TimeoutError.
 
+    >>> from typing import Annotated
     >>> def page(number: int = 1) -> int:
     ...     return max(number, 1)
     >>> app = App()

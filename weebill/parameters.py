@@ -1,52 +1,33 @@
-"""Where the arguments of a typed handler come from: path, query, header, cookie, form, file, content.
+"""The markers of a typed handler, which say where an argument comes from, and the places that they mean.
 
-    @app.post("/birds/{id}")
-    async def rename(id: int, bird: Bird, dry: bool = False, user_agent: Annotated[str, Header()] = ""):
-                     path     content     query              a field, by its marker
+    async def find(tag: Annotated[str, Query("t")], user_agent: Annotated[str, Header()] = ""):
 
-`RequestSources.of(function)` are the sources (see binding.py) for the parameters of one function; each
-resolver that they give is made once and raises ValidationError for a value that does not fit.
+What is done with them is in sources.py.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Protocol, get_args, get_origin
-from uuid import UUID
+from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
-from .annotations import (
-    Field,
-    fields_of,
-    is_content,
-    is_list,
-    is_optional,
-    is_pydantic,
-    is_scalar,
-    is_upload,
-    items,
-    members,
-    name_of,
-    stripped,
-    tidying,
-    unreadable,
-)
-from .binding import Parameter, Resolver, Source, request_source
-from .errors import Fault, HTTPException, SignatureError, ValidationError
-from .faults import find_faults
-from .functions import describe
+from .errors import SignatureError
 from .requests import Request
-from .routing import CONVERTERS, Converter
-from .validation import completed, json_reader, pydantic_maker, text_reader
 
-__all__ = ["Cookie", "File", "Form", "Header", "Query"]
-
-_MISSING: Any = inspect.Parameter.empty
-
-# -- markers
+__all__ = [
+    "COOKIE",
+    "FILE",
+    "FORM",
+    "HEADER",
+    "QUERY",
+    "Cookie",
+    "File",
+    "Form",
+    "Header",
+    "Marker",
+    "Place",
+    "Query",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +46,7 @@ def Query(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     (`Annotated[Filter, Query()]`): a plain `limit: int` is the query already. `default` is for use as a
     parameter's default: `limit: int = Query(default=10)`.
 
+    >>> from typing import Annotated
     >>> app = App()
     >>> @app.get("/")
     ... async def index(size: Annotated[int, Query("page-size")] = 10) -> list[int]:
@@ -72,7 +54,7 @@ def Query(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     >>> TestClient(app).get("/?page-size=5").json()
     [5]
     """
-    return Marker(_check(_QUERY, name), name, default)
+    return Marker(_check(QUERY, name), name, default)
 
 
 def Header(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
@@ -80,6 +62,7 @@ def Header(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
 
     Several lines of a field are joined by ", "; `list[str]` gives them one by one.
 
+    >>> from typing import Annotated
     >>> app = App()
     >>> @app.get("/")
     ... async def index(user_agent: Annotated[str, Header()]) -> str:
@@ -87,12 +70,13 @@ def Header(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     >>> TestClient(app).get("/", headers={"user-agent": "bird"}).text
     'bird'
     """
-    return Marker(_check(_HEADER, name), name, default)
+    return Marker(_check(HEADER, name), name, default)
 
 
 def Cookie(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     """Fill a parameter from a cookie.
 
+    >>> from typing import Annotated
     >>> app = App()
     >>> @app.get("/")
     ... async def index(theme: Annotated[str, Cookie()] = "light") -> str:
@@ -100,7 +84,7 @@ def Cookie(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     >>> TestClient(app).get("/", cookies={"theme": "dark"}).text
     'dark'
     """
-    return Marker(_check(_COOKIE, name), name, default)
+    return Marker(_check(COOKIE, name), name, default)
 
 
 def Form(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
@@ -108,12 +92,15 @@ def Form(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
 
     The form is read as it arrives, before the handler is called and outside of its `timeout=`.
 
+    >>> from typing import Annotated
     >>> app = App()
     >>> @app.post("/login")
     ... async def login(name: Annotated[str, Form()], remember: Annotated[bool, Form()] = False) -> str:
     ...     return f"Hello, {name}!"
+    >>> TestClient(app).post("/login", data={"name": "Ada"}).text
+    'Hello, Ada!'
     """
-    return Marker(_check(_FORM, name), name, default)
+    return Marker(_check(FORM, name), name, default)
 
 
 def File(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
@@ -125,8 +112,10 @@ def File(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
     >>> @app.post("/birds")
     ... async def add(photo=File("picture")) -> str:
     ...     return photo.filename
+    >>> TestClient(app).post("/birds", files={"picture": ("wren.png", b"...")}).text
+    'wren.png'
     """
-    return Marker(_check(_FILE, name), name, default)
+    return Marker(_check(FILE, name), name, default)
 
 
 def _check(place: Place, name: object) -> Place:
@@ -176,371 +165,8 @@ def _file_values(request: Any) -> Values:
     return values
 
 
-_QUERY = Place("query", lambda request: request.query)
-_HEADER = Place("header", lambda request: request.headers, frozenset(_SECRET))
-_COOKIE = Place("cookie", lambda request: _Cookies(request.cookies), None)
-_FORM = Place("form", _form_values)
-_FILE = Place("file", _file_values)
-
-# -- the sources
-
-_CONVERTED = {"str": str, "int": int, "float": float, "uuid": UUID, "path": str}
-
-
-class FromPath:
-    """The resolver of a parameter that the pattern has made a value of."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, request: Request) -> Any:
-        return request.params[self.name]
-
-
-class RequestSources:
-    """The sources for the functions of one route, and what they ask of its request.
-
-    `converters` are those of the pattern, `methods` the route's, `is_streamed` whether its handler reads the
-    content itself.
-    """
-
-    def __init__(
-        self, converters: Mapping[str, Converter], methods: Iterable[str] = (), is_streamed: bool = False
-    ) -> None:
-        self._converters = converters
-        self._methods = tuple(methods)
-        self._is_streamed = is_streamed
-        self._content = ""  # who asks for the content
-        self._form = ""
-
-    @property
-    def wants_form(self) -> bool:
-        """Whether somebody asks for a part of a form."""
-        return bool(self._form)
-
-    def of(self, function: Callable[..., Any], purpose: str) -> Sequence[Source[Request]]:
-        """The sources for the parameters of `function`. They raise SignatureError for what cannot be."""
-        try:
-            signature = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):  # binding.py tells of it
-            signature = {}.values()
-        if star := next((p.name for p in signature if p.kind is p.VAR_POSITIONAL), ""):
-            raise SignatureError(
-                f"{describe(function)} takes *{star} {purpose}, which nothing fills; name its parameters, "
-                "or put functools.wraps on the decorator that made it"
-            )
-        return _Sources(self, function, purpose).all
-
-    def ask(self, kind: str, who: str) -> None:
-        """Note that `who` asks for the "content" or for the "form". Raises SignatureError."""
-        has_none = self._methods and not set(self._methods) - {"GET", "HEAD"}
-        if has_none:
-            raise SignatureError(
-                f"{who} is the {kind} of the request, but {' and '.join(self._methods)} has none "
-                "(RFC 9110 section 9.3.1); mark it with Query() in Annotated[...], or take POST"
-            )
-        if kind == "content":
-            if self._is_streamed:
-                raise SignatureError(f"{who} is the content, which stream=True leaves to `request.stream()`")
-            self._content = self._content or who
-        else:
-            self._form = self._form or who
-        if self._content and self._form:
-            raise SignatureError(
-                f"{self._content} is JSON content, and {self._form} a form: it is one or other"
-            )
-
-
-class _Sources:
-    """The sources for one function."""
-
-    def __init__(self, asked: RequestSources, function: Callable[..., Any], purpose: str) -> None:
-        self._asked = asked
-        self._converters = asked._converters
-        self._who = f"{describe(function)} {purpose}".rstrip()
-        self._content = ""
-        self.all: tuple[Source[Request], ...] = (
-            self._marked,
-            request_source,
-            self._from_path,
-            self._upload,
-            self._from_content,
-            self._query,
-            self._refuse,
-        )
-
-    def _of(self, parameter: Parameter) -> str:
-        return f"the parameter {parameter.name!r} of {self._who}"
-
-    # -- one source after the other
-
-    def _marked(self, parameter: Parameter) -> Resolver[Request] | None:
-        metadata = get_args(parameter.annotation)[1:] if get_origin(parameter.annotation) is Annotated else ()
-        found = [m for m in (parameter.default, *metadata) if isinstance(m, Marker)]
-        if not found:
-            return None
-        marker = found[0]
-        if parameter.name in self._converters:
-            raise SignatureError(
-                f"{self._of(parameter)} is marked as a part of the {marker.place.label}, but the path has a "
-                f"{{{parameter.name}}} too; give one of them another name"
-            )
-        default = marker.default if isinstance(parameter.default, Marker) else parameter.default
-        if default is ...:
-            default = _MISSING
-        annotation = parameter.annotation
-        if annotation is _MISSING and marker.place is not _FILE:
-            annotation = str
-        return self._from_place(marker.place, marker.name, Parameter(parameter.name, annotation, default))
-
-    def _from_place(self, place: Place, name: str | None, parameter: Parameter) -> Resolver[Request]:
-        if place in (_FORM, _FILE):
-            self._asked.ask("form", self._of(parameter))
-        hyphens = place is _HEADER
-        key = name or (parameter.name.replace("_", "-") if hyphens else parameter.name)
-        is_file = any(is_upload(kind) for kind in items(parameter.annotation))
-        if is_file or (place is _FILE and parameter.annotation is _MISSING):
-            return _direct(_FILE, key, parameter)
-        if place is _FILE:
-            raise SignatureError(f"{self._of(parameter)} is a file; annotate it with UploadFile")
-        if is_scalar(parameter.annotation):
-            return _text(place, key, parameter)
-        fields = fields_of(stripped(parameter.annotation))
-        if fields is None or not all(is_scalar(f.annotation) for f in fields) or name is not None:
-            raise SignatureError(
-                f"{self._of(parameter)} cannot be {name_of(parameter.annotation)} of the {place.label}: "
-                "that holds plain values, lists of them, and classes with such fields (without a name)"
-            )
-        return self._checked(parameter, lambda: _group(place, parameter))
-
-    def _from_path(self, parameter: Parameter) -> Resolver[Request] | None:
-        if parameter.name not in self._converters:
-            return None
-        gives = _gives(self._converters[parameter.name])
-        if parameter.annotation in (_MISSING, Any, object, gives):
-            return FromPath(parameter.name)
-        if not is_scalar(parameter.annotation) or is_list(parameter.annotation):
-            raise SignatureError(
-                f"{self._of(parameter)} cannot be {name_of(parameter.annotation)}, for it is text of the path"
-            )
-        return _path(parameter)
-
-    def _upload(self, parameter: Parameter) -> Resolver[Request] | None:
-        if not any(is_upload(kind) for kind in items(parameter.annotation)):
-            return None
-        return self._from_place(_FILE, None, parameter)
-
-    def _from_content(self, parameter: Parameter) -> Resolver[Request] | None:
-        if not is_content(parameter.annotation):
-            return None
-        self._asked.ask("content", self._of(parameter))
-        if self._content:
-            raise SignatureError(
-                f"{self._of(parameter)} is the content, as {self._content!r} is; put both into one class"
-            )
-        self._content = parameter.name
-        return self._checked(parameter, lambda: _content(parameter))
-
-    def _query(self, parameter: Parameter) -> Resolver[Request] | None:
-        return _text(_QUERY, parameter.name, parameter) if is_scalar(parameter.annotation) else None
-
-    def _refuse(self, parameter: Parameter) -> None:
-        """The end of the row: nothing fills it."""
-        if parameter.has_default:
-            return
-        annotation = parameter.annotation
-        hint = "annotate it (`: str` is the query), or name it in the path"
-        if annotation is bytes:
-            hint = "the content as bytes is `request.body`"
-        elif annotation is not _MISSING:
-            problem = unreadable(annotation) or f"{name_of(annotation)} is no part of a request"
-            hint = f"{problem}; Depends(...) fills anything"
-        raise SignatureError(f"nothing fills {self._of(parameter)}: {hint}")
-
-    def _checked(self, parameter: Parameter, make: Callable[[], Resolver[Request]]) -> Resolver[Request]:
-        """What `make` makes. It raises TypeError for a type that cannot be read."""
-        try:
-            return make()
-        except Exception as error:  # pydantic has many of its own
-            problem = str(error).partition("\n")[0]
-            raise SignatureError(f"{self._of(parameter)} cannot be read: {problem}") from None
-
-
-def _gives(converter: Converter) -> type:
-    return next((_CONVERTED[name] for name, known in CONVERTERS.items() if known is converter), object)
-
-
-# -- the resolvers
-
-
-def _absent(place: str, parameter: Parameter) -> Any:
-    """What stands for a value that is not there."""
-    if parameter.has_default:
-        return parameter.default
-    if is_optional(parameter.annotation):
-        return None
-    raise ValidationError([Fault(place, "missing")])
-
-
-def _direct(place: Place, key: str, parameter: Parameter) -> Resolver[Request]:
-    """The values as they are."""
-    where, many = f"{place.label}.{key}", is_list(parameter.annotation)
-
-    def resolve(request: Request) -> Any:
-        found = place.values(request).getlist(key)
-        if not found:
-            return _absent(where, parameter)
-        return found if many else found[0]
-
-    return resolve
-
-
-def _text(place: Place, key: str, parameter: Parameter) -> Resolver[Request]:
-    """A value made of a text, or of each text of that name."""
-    read = text_reader(parameter.annotation)
-    if is_list(parameter.annotation):
-        return _direct(place, key, parameter) if read is None else _many(place, key, parameter, read)
-    where, is_secret = f"{place.label}.{key}", place.is_secret(key)
-    blank_is_absent = str not in members(parameter.annotation)
-    blank_is_absent &= parameter.has_default or is_optional(parameter.annotation)
-
-    def resolve(request: Request) -> Any:
-        values: Any = place.values(request)
-        try:
-            text = values[key]
-        except KeyError:
-            return _absent(where, parameter)
-        if read is None:
-            return text
-        if not text and blank_is_absent:  # as a browser sends an input that nobody has filled in
-            return _absent(where, parameter)
-        try:
-            value = read(text)
-        except msgspec.ValidationError as error:
-            found = find_faults(text, parameter.annotation, where, False, is_secret)
-            raise ValidationError(found or [Fault(where, str(error))]) from None
-        return value
-
-    return resolve
-
-
-def _many(place: Place, key: str, parameter: Parameter, read: Callable[[Any], Any]) -> Resolver[Request]:
-    where, is_secret = f"{place.label}.{key}", place.is_secret(key)
-
-    def resolve(request: Request) -> Any:
-        texts = place.values(request).getlist(key)
-        if not texts:
-            return _absent(where, parameter)
-        try:
-            return read(texts)
-        except msgspec.ValidationError as error:
-            found = find_faults(texts, parameter.annotation, where, False, is_secret)
-            raise ValidationError(found or [Fault(where, str(error))]) from None
-
-    return resolve
-
-
-def _path(parameter: Parameter) -> Resolver[Request]:
-    """A parameter of the path as another type than its converter gives."""
-    read, name, where = text_reader(parameter.annotation), parameter.name, f"path.{parameter.name}"
-
-    def resolve(request: Request) -> Any:
-        text = str(request.params[name])
-        try:
-            return text if read is None else read(text)
-        except msgspec.ValidationError as error:
-            found = find_faults(text, parameter.annotation, where, False)
-            raise ValidationError(found or [Fault(where, str(error))]) from None
-
-    return resolve
-
-
-def _content(parameter: Parameter) -> Resolver[Request]:
-    """The JSON content."""
-    read = json_reader(parameter.annotation)
-
-    def resolve(request: Request) -> Any:
-        content = request.body
-        if not content:
-            return _absent("body", parameter)
-        _check_media_type(request)
-        return read(content)
-
-    return resolve
-
-
-def _check_media_type(request: Request) -> None:
-    """Other sites may send forms and text in a visitor's name, but not JSON (RFC 9110 section 8.3, CORS)."""
-    for name, value in request.exchange.fields:  # PERF: most say just this; no Headers are made for it
-        if value == b"application/json" and name.lower() == b"content-type":
-            return
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        given = f"not {kind[:80]!r}" if kind else "with a Content-Type that says so"
-        # RFC 9110 section 15.5.16: Accept says what would have been right
-        raise HTTPException(
-            415, f"The content must be application/json, {given}.", {"accept": "application/json"}
-        )
-
-
-def _group(place: Place, parameter: Parameter) -> Resolver[Request]:
-    """A whole class, each of its fields from one name."""
-    kind = stripped(parameter.annotation)
-    plan = [
-        (f.key, f.key.replace("_", "-") if place is _HEADER else f.key, is_list(f.annotation), _cleaning(f))
-        for f in fields_of(kind) or ()
-    ]
-    make = _maker(kind, place)
-    config = getattr(kind, "__struct_config__", None)
-    takes_all = place in (_QUERY, _FORM) and config is not None and config.forbid_unknown_fields
-
-    def resolve(request: Request) -> Any:
-        values = place.values(request)
-        found: dict[str, Any] = dict.fromkeys(values) if takes_all else {}
-        faults: list[Fault] = []
-        for key, name, many, clean in plan:
-            texts = values.getlist(name)
-            try:
-                texts = [text for text in map(clean, texts) if text is not None]
-            except msgspec.ValidationError:
-                faults += find_faults(texts[0], float, f"{place.label}.{name}", False)
-            found.pop(key, None)
-            if texts:
-                found[key] = texts if many else texts[0]
-        try:
-            value = make(found)
-        except ValidationError as error:
-            faults += error.errors
-        if faults:
-            raise ValidationError(faults)
-        return value
-
-    return resolve
-
-
-def _cleaning(field: Field) -> Callable[[str], str | None]:
-    """What is done to the text of a field before it is converted; None where it counts as not there."""
-    tidy = tidying(field.annotation) or str
-    if str in items(field.annotation) or (field.required and not is_optional(field.annotation)):
-        return tidy
-    return lambda text: tidy(text) if text else None
-
-
-def _maker(kind: Any, place: Place) -> Callable[[dict[str, Any]], Any]:
-    """A function that makes a `kind` of texts. Raises TypeError for one that cannot be made of them."""
-    is_secret = place.secret != frozenset()
-    if is_pydantic(kind):
-        return pydantic_maker(kind, place.label, is_secret)
-    if problem := unreadable(kind):
-        raise TypeError(problem)
-
-    def make(found: dict[str, Any]) -> Any:
-        try:
-            return msgspec.convert(found, kind, strict=False)
-        except msgspec.ValidationError as error:
-            faults = find_faults(found, kind, place.label, False, is_secret)
-            raise ValidationError(faults or [Fault(place.label, str(error))]) from None
-
-    return completed(kind, make)
+QUERY = Place("query", lambda request: request.query)
+HEADER = Place("header", lambda request: request.headers, frozenset(_SECRET))
+COOKIE = Place("cookie", lambda request: _Cookies(request.cookies), None)
+FORM = Place("form", _form_values)
+FILE = Place("file", _file_values)
