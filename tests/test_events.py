@@ -14,8 +14,8 @@ from uuid import UUID
 
 import pytest
 
-from weebill.errors import (
-    ConfigurationError,
+from weebill.errors import ConfigurationError, PatternError, SignatureError, WeebillError
+from weebill.event_errors import (
     ContextAlreadyExists,
     ContextNotFound,
     DuplicateListener,
@@ -26,10 +26,7 @@ from weebill.errors import (
     ListenerError,
     ListenerNotFound,
     PathParamsError,
-    PatternError,
     RouteError,
-    SignatureError,
-    WeebillError,
 )
 from weebill.events import (
     Context,

@@ -34,7 +34,10 @@ from weebill.csrf import CSRFMiddleware
 from weebill.debug_pages import exception_response, missing_response
 from weebill.dialects.my_flask import render_template
 from weebill.error_pages import error_response
-from weebill.errors import EventNotFound, HTTPException, ProtocolError
+from weebill.errors import HTTPException, ProtocolError
+from weebill.event_errors import (
+    EventNotFound,
+)
 from weebill.events import Listener
 from weebill.exchange import Exchange, decode_path
 from weebill.headers import (

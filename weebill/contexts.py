@@ -19,7 +19,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_origin
 
 from .binding import Parameter, Resolver, Source
-from .errors import EventAlreadyDone, EventDataError, EventNotFound, PathParamsError, PatternError, RouteError
+from .errors import PatternError
+from .event_errors import (
+    EventAlreadyDone,
+    EventDataError,
+    EventNotFound,
+    PathParamsError,
+    RouteError,
+)
 from .functions import describe
 from .injection import DependencyCache, Injection, markers
 from .routing import compile_pattern
@@ -41,6 +48,12 @@ class Route:
     """A pattern of event names and its handler. `opts` are the program's own.
 
     Raises RouteError for a pattern that means nothing, SignatureError for an unfit handler.
+
+    >>> from weebill.events import Route
+    >>> async def knock():
+    ...     pass
+    >>> Route("knock at {hour:int}", knock).match("knock at 7")
+    {'hour': 7}
     """
 
     def __init__(self, path: str, fn: Callable[..., Any], opts: dict[str, Any] | None = None) -> None:
@@ -68,6 +81,21 @@ class Context:
 
     `scope` is free for the program. `events` holds the events of each route in the order in which they
     were triggered.
+
+    >>> from weebill.events import Context, Listener
+    >>> class Door(Listener):
+    ...     async def listen(self):
+    ...         visit = self.new_ctx("ann", {"shoes": "muddy"})
+    ...         print(await visit.trigger_event("knock"), len(visit.events[self.get_route("knock")]))
+    ...         print(visit.is_alive, visit.drop(), visit.is_alive)
+    ...         await self.graceful_shutdown()
+    >>> door = Door()
+    >>> @door.on_event("knock")
+    ... async def knock(visit: Context):
+    ...     return f"Take off the {visit.scope['shoes']} shoes."
+    >>> door.run()
+    Take off the muddy shoes. 1
+    True True False
     """
 
     def __init__(self, listener: Any, cid: str, scope: dict[str, Any] | None = None) -> None:
@@ -153,6 +181,26 @@ class Event(Generic[C]):
     `data` is what came with it, `params` are the values of the pattern's parameters, `result` is what the
     handler returned (hooks may set another), `error` the exception that ended it. `timeout` in seconds is
     the handler's.
+
+    >>> from weebill.events import Event, Listener
+    >>> class Door(Listener):
+    ...     async def listen(self):
+    ...         await self.trigger_event("knock", data={"who": "ann"})
+    ...         await self.graceful_shutdown()
+    >>> door = Door()
+    >>> @door.on_event("knock")
+    ... async def knock(event: Event):
+    ...     event.listener.trigger_event("open", event.ctx.cid)
+    ...     return event.data["who"], await event.wait_event_done("open_up")
+    >>> @door.on_event("open")
+    ... async def open_up():
+    ...     return "creak"
+    >>> @door.after_event
+    ... async def tell(event: Event):
+    ...     print(event.route.path, event.result)
+    >>> door.run()
+    open creak
+    knock ('ann', ['creak'])
     """
 
     def __init__(
@@ -190,7 +238,25 @@ class Event(Generic[C]):
             self.ctx.event_done()
 
     def prevent_auto_done(self) -> None:
-        """Leave it to the program to call `done()`. Raises EventAlreadyDone when it is too late."""
+        """Leave it to the program to call `done()`. Raises EventAlreadyDone when it is too late.
+
+        >>> import asyncio
+        >>> from weebill.events import Event, Listener
+        >>> class Bell(Listener):
+        ...     async def listen(self):
+        ...         event = self.new_event(*self.match_route("ring"))
+        ...         self.start_event(event)
+        ...         await event.wait_until_done()
+        ...         print("rung:", event.is_done)
+        ...         await self.graceful_shutdown()
+        >>> bell = Bell()
+        >>> @bell.on_event("ring")
+        ... async def ring(event: Event):
+        ...     event.prevent_auto_done()
+        ...     asyncio.get_running_loop().call_soon(event.done)
+        >>> bell.run()
+        rung: True
+        """
         if self.is_done:
             raise EventAlreadyDone(f"{self!r} is done already")
         self.auto_done = False

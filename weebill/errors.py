@@ -24,7 +24,7 @@ WeebillError
 │   ├── FieldsTooLarge            431, the limits `max_fields_size`, `max_fields` and `max_trailers`
 │   ├── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
 │   └── TooManyConnections        503, the limit `max_connections_per_client`
-├── ListenerError                 events (events.py)
+├── ListenerError                 events (event_errors.py)
 │   ├── RouteError                an event pattern that means nothing; a PatternError too
 │   ├── ContextAlreadyExists, ContextNotFound
 │   ├── EventAlreadyExists, EventNotFound, EventAlreadyDone
@@ -46,33 +46,22 @@ __all__ = [
     "BodyTooLarge",
     "ClientDisconnected",
     "ConfigurationError",
-    "ContextAlreadyExists",
-    "ContextNotFound",
-    "DuplicateListener",
     "DuplicateRoute",
-    "EventAlreadyDone",
-    "EventAlreadyExists",
-    "EventDataError",
-    "EventNotFound",
     "Fault",
     "FieldTooLarge",
     "FieldsTooLarge",
     "FormTooLarge",
     "HTTPException",
     "HandlerTimeout",
-    "ListenerError",
-    "ListenerNotFound",
     "MalformedForm",
     "MissingField",
     "PartHeaderTooLarge",
-    "PathParamsError",
     "PatternError",
     "ProtocolError",
     "QueueFull",
     "RequestTimeout",
     "ResponseError",
     "ReturnValueError",
-    "RouteError",
     "SignatureError",
     "StartError",
     "TargetTooLong",
@@ -95,7 +84,12 @@ _NEW_PHRASES = {
 
 
 def reason_phrase(status: int) -> str:
-    """The standard phrase of a status code, or "" for a code that has none (RFC 9110 section 15)."""
+    """The standard phrase of a status code, or "" for a code that has none (RFC 9110 section 15).
+
+    >>> from weebill.errors import reason_phrase
+    >>> reason_phrase(404)
+    'Not Found'
+    """
     if status in _NEW_PHRASES:
         return _NEW_PHRASES[status]
     try:
@@ -105,31 +99,79 @@ def reason_phrase(status: int) -> str:
 
 
 class WeebillError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    >>> from weebill.errors import WeebillError
+    >>> try:
+    ...     abort(404)
+    ... except WeebillError as error:
+    ...     print(error)
+    404 Not Found
+    """
 
 
 class ConfigurationError(WeebillError):
-    """The program is wrong. The message names the handler, the route and what to do."""
+    """The program is wrong. The message names the handler, the route and what to do.
+
+    >>> App().add_route("hello", print)
+    Traceback (most recent call last):
+    weebill.errors.ConfigurationError: the path 'hello' of print must begin with a slash
+    """
 
 
 class PatternError(ConfigurationError, ValueError):
-    """A pattern that cannot be compiled, shown with the place of the fault."""
+    """A pattern that cannot be compiled, shown with the place of the fault.
+
+    >>> App().add_route("/user/{id:number}", print)
+    Traceback (most recent call last):
+    weebill.errors.PatternError: the pattern '/user/{id:number}' has the unknown converter 'number'; ...
+    """
 
 
 class SignatureError(ConfigurationError, TypeError):
-    """A handler with a parameter that nothing can fill, or of the wrong kind."""
+    """A handler with a parameter that nothing can fill, or of the wrong kind.
+
+    >>> @App().get("/user/{id}")
+    ... def user(idd):
+    ...     return idd
+    Traceback (most recent call last):
+    weebill.errors.SignatureError: nothing fills the parameter 'idd' of user (...) for GET /user/{id}: ...
+    """
 
 
 class ReturnValueError(ConfigurationError, TypeError):
-    """A handler returned a value that no answer can be made of."""
+    """A handler returned a value that no answer can be made of.
+
+    >>> app = App()
+    >>> @app.get("/")
+    ... def index():
+    ...     return 42
+    >>> TestClient(app).get("/")
+    Traceback (most recent call last):
+    weebill.errors.ReturnValueError: index (...) returned int: return str, bytes, dict, list, ...
+    """
 
 
 class DuplicateRoute(ConfigurationError):
-    """A method and pattern that are registered already."""
+    """A method and pattern that are registered already.
+
+    >>> app = App()
+    >>> app.add_route("/", lambda: "one")
+    >>> app.add_route("/", lambda: "two")
+    Traceback (most recent call last):
+    weebill.errors.DuplicateRoute: GET / is registered twice: <lambda> (...) and <lambda> (...)
+    """
 
 
 class StartError(ConfigurationError):
-    """The server could not start. The message is one sentence for the person at the terminal."""
+    """The server could not start. The message is one sentence for the person at the terminal.
+
+    >>> from weebill.testing import LiveServer
+    >>> with LiveServer(App()) as first, LiveServer(App(), port=first.port):
+    ...     pass
+    Traceback (most recent call last):
+    weebill.errors.StartError: ...
+    """
 
 
 class HTTPException(WeebillError):
@@ -170,7 +212,13 @@ class HTTPException(WeebillError):
 
 
 class BodyTooLarge(HTTPException):
-    """The request's content is longer than its route allows (RFC 9110 section 15.5.14)."""
+    """The request's content is longer than its route allows (RFC 9110 section 15.5.14).
+
+    >>> app = App()
+    >>> app.add_route("/", lambda: "thanks", methods=["POST"], max_body="1KiB")
+    >>> TestClient(app).post("/", content=b"a" * 1025).status_code
+    413
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The content is longer than the {limit} bytes that are allowed here.")
@@ -311,14 +359,32 @@ class ValidationError(HTTPException):
 
 
 class QueueFull(HTTPException):
-    """All worker threads are busy and the queue before them is full (RFC 9110 section 15.6.4)."""
+    """All worker threads are busy and the queue before them is full (RFC 9110 section 15.6.4).
+
+    >>> from weebill.errors import QueueFull
+    >>> print(QueueFull(1000))
+    503 1000 requests wait for a worker thread already.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(503, f"{limit} requests wait for a worker thread already.", {"retry-after": "1"})
 
 
 class HandlerTimeout(HTTPException):
-    """A handler took longer than it may (RFC 9110 section 15.6.4)."""
+    """A handler took longer than it may (RFC 9110 section 15.6.4).
+
+    >>> import asyncio
+    >>> from weebill.errors import HandlerTimeout
+    >>> app = App()
+    >>> @app.get("/", timeout="10ms")
+    ... async def slow():
+    ...     await asyncio.sleep(60)
+    >>> @app.errorhandler(HandlerTimeout)
+    ... def late(error):
+    ...     return f"Not within {error.seconds} s."
+    >>> TestClient(app).get("/").text
+    'Not within 0.01 s.'
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(503, f"There was no answer within {seconds:g} seconds.")
@@ -326,7 +392,11 @@ class HandlerTimeout(HTTPException):
 
 
 class ProtocolError(WeebillError):
-    """The peer broke a rule of HTTP. The server answers `status_code` and closes the connection."""
+    """The peer broke a rule of HTTP. The server answers `status_code` and closes the connection.
+
+    >>> TestClient(App()).get("/", headers={"host": "no host"}).status_code
+    400
+    """
 
     def __init__(self, status_code: int, detail: str) -> None:
         self.status_code = status_code
@@ -338,7 +408,13 @@ class ProtocolError(WeebillError):
 
 
 class TargetTooLong(ProtocolError):
-    """The request line is longer than `max_request_line` (RFC 9112 section 3)."""
+    """The request line is longer than `max_request_line` (RFC 9112 section 3).
+
+    >>> from weebill.settings import Settings
+    >>> client = TestClient(App(), settings=Settings(max_request_line=1000))
+    >>> client.get("/" + "a" * 1000).text
+    'The request line is longer than 1000 bytes.\\n'
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(414, f"The request line is longer than {limit} bytes.")
@@ -346,73 +422,71 @@ class TargetTooLong(ProtocolError):
 
 class FieldsTooLarge(ProtocolError):
     """The fields are more or longer than `max_fields` and `max_fields_size`, or the trailers longer than
-    `max_trailers` (RFC 6585 section 5)."""
+    `max_trailers` (RFC 6585 section 5).
+
+    >>> from weebill.settings import Settings
+    >>> client = TestClient(App(), settings=Settings(max_fields=10))
+    >>> client.get("/", headers={f"x-{number}": "" for number in range(10)}).text
+    'There are more than 10 fields.\\n'
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(431, detail)
 
 
 class RequestTimeout(ProtocolError):
-    """The request came too slowly (RFC 9110 section 15.5.9)."""
+    """The request came too slowly (RFC 9110 section 15.5.9).
+
+    >>> from weebill.errors import RequestTimeout
+    >>> print(RequestTimeout("No complete head in 10 seconds."))
+    408 No complete head in 10 seconds.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(408, detail)
 
 
 class TooManyConnections(ProtocolError):
-    """One client has as many connections as `max_connections_per_client` allows."""
+    """One client has as many connections as `max_connections_per_client` allows.
+
+    >>> import socket
+    >>> from weebill.testing import LiveServer
+    >>> with LiveServer(App(), max_connections_per_client=1) as server:
+    ...     address = server.host, server.port
+    ...     with socket.create_connection(address), socket.create_connection(address) as second:
+    ...         second.recv(12)
+    b'HTTP/1.1 503'
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(503, f"There are {limit} connections from your address already.")
 
 
-class ListenerError(WeebillError):
-    """Something about events, their contexts or their listener."""
-
-
-class RouteError(ListenerError, PatternError):
-    """A pattern of events that cannot be compiled."""
-
-
-class ContextAlreadyExists(ListenerError):
-    """A context of that name is alive already."""
-
-
-class ContextNotFound(ListenerError):
-    """No context of that name is alive."""
-
-
-class DuplicateListener(ListenerError):
-    """Another listener runs in this thread."""
-
-
-class EventAlreadyDone(ListenerError):
-    """It is too late: the event is done."""
-
-
-class EventAlreadyExists(ListenerError):
-    """The same handler is registered for the same pattern already."""
-
-
-class EventNotFound(ListenerError):
-    """No registered pattern matches the event, or no handler has that name."""
-
-
-class ListenerNotFound(ListenerError):
-    """No listener runs in this thread."""
-
-
-class PathParamsError(ListenerError):
-    """A function asks for a path parameter that the event's pattern does not have."""
-
-
-class EventDataError(ListenerError):
-    """A function asks for data that the event does not carry."""
-
-
 class ResponseError(WeebillError):
-    """A field or a length that would break the framing of the answer; it is never sent."""
+    """A field or a length that would break the framing of the answer; it is never sent.
+
+    >>> app = App()
+    >>> app.add_route("/", lambda: ("hello", 200, {"content-length": "4"}))
+    >>> TestClient(app).get("/")
+    Traceback (most recent call last):
+    weebill.errors.ResponseError: Content-Length says 4, but the content has 5 bytes
+    """
 
 
 class ClientDisconnected(WeebillError):
-    """The peer has gone while its request was read or its answer written."""
+    """The peer has gone while its request was read or its answer written.
+
+    >>> from weebill.errors import ClientDisconnected
+    >>> app, told = App(), []
+    >>> @app.post("/", stream=True)
+    ... async def take(request):
+    ...     try:
+    ...         async for piece in request.stream():
+    ...             pass
+    ...     except ClientDisconnected:
+    ...         told.append("the upload broke off")
+    >>> with TestClient(app).stream("POST", "/", content=iter([b"half"])) as answer:
+    ...     pass
+    >>> told
+    ['the upload broke off']
+    """

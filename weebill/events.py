@@ -26,15 +26,19 @@ from uuid import uuid4
 
 from .binding import bind
 from .contexts import C, Context, Data, Event, Param, Route, event_injection
-from .errors import (
+from .errors import SignatureError
+from .event_errors import (
     ContextAlreadyExists,
     ContextNotFound,
     DuplicateListener,
+    EventAlreadyDone,
     EventAlreadyExists,
+    EventDataError,
     EventNotFound,
+    ListenerError,
     ListenerNotFound,
+    PathParamsError,
     RouteError,
-    SignatureError,
 )
 from .functions import describe
 from .injection import Depends, Plan, depend, require_async
@@ -42,12 +46,23 @@ from .settings import load
 
 __all__ = [
     "Context",
+    "ContextAlreadyExists",
+    "ContextNotFound",
     "Data",
     "Depends",
+    "DuplicateListener",
     "Event",
+    "EventAlreadyDone",
+    "EventAlreadyExists",
+    "EventDataError",
+    "EventNotFound",
     "Listener",
+    "ListenerError",
+    "ListenerNotFound",
     "Param",
+    "PathParamsError",
     "Route",
+    "RouteError",
     "depend",
     "get_current_running_listener",
 ]
@@ -64,7 +79,16 @@ _here = threading.local()  # the listener that runs in this thread
 
 
 def get_current_running_listener() -> Listener[Any]:
-    """The listener whose `run` is under way in this thread. Raises ListenerNotFound."""
+    """The listener whose `run` is under way in this thread. Raises ListenerNotFound.
+
+    >>> from weebill.events import Listener, get_current_running_listener
+    >>> class Door(Listener):
+    ...     async def listen(self):
+    ...         print(get_current_running_listener() is self)
+    ...         await self.graceful_shutdown()
+    >>> Door().run()
+    True
+    """
     listener: Listener[Any] | None = getattr(_here, "listener", None)
     if listener is None:
         raise ListenerNotFound("no listener runs in this thread")
@@ -76,6 +100,39 @@ class Listener(Generic[C]):
 
     `options` are those of the settings table, graceful_timeout above all. `Listener[MyContext]` as the base
     of a class makes its contexts MyContexts.
+
+    >>> from weebill.events import Event, Listener, Param
+    >>> class Door(Listener):
+    ...     async def listen(self):
+    ...         await self.trigger_event("knock at 7")
+    ...         await self.trigger_event("knock at 0")
+    ...         await self.graceful_shutdown()
+    >>> door = Door(graceful_timeout="5s")
+    >>> @door.startup
+    ... async def arrive():
+    ...     print("at home")
+    >>> @door.before_event
+    ... async def look(event: Event):
+    ...     print("knocked at", event.params["hour"])
+    >>> @door.on_event("knock at {hour:int}")
+    ... async def knock(hour: Param):
+    ...     return 84 // hour
+    >>> @door.after_event
+    ... async def tell(event: Event):
+    ...     print("answered", event.result)
+    >>> @door.on_error(ZeroDivisionError)
+    ... async def excuse(event: Event):
+    ...     print("asleep")
+    >>> @door.shutdown
+    ... async def leave():
+    ...     print("gone")
+    >>> door.run()
+    at home
+    knocked at 7
+    answered 12
+    knocked at 0
+    asleep
+    gone
     """
 
     context_cls: type[Context] = Context
@@ -124,7 +181,16 @@ class Listener(Generic[C]):
         self._index()
 
     def remove_on_event_hook(self, handler: str | CoroutineFunction) -> bool:
-        """Forget the routes of a handler, given itself or by name. False if there are none."""
+        """Forget the routes of a handler, given itself or by name. False if there are none.
+
+        >>> from weebill.events import Listener
+        >>> async def knock():
+        ...     pass
+        >>> door = Listener()
+        >>> door.add_on_event_hook(knock, "knock")
+        >>> door.remove_on_event_hook("knock"), list(door.routes)
+        (True, [])
+        """
         doomed = [key for key, route in self._routes.items() if handler in (route.name, route.fn)]
         for key in doomed:
             del self._routes[key]
@@ -211,7 +277,18 @@ class Listener(Generic[C]):
         return MappingProxyType(self._routes)
 
     def get_route(self, name: str) -> Route:
-        """The route of the handler called `name`. Raises EventNotFound."""
+        """The route of the handler called `name`. Raises EventNotFound.
+
+        >>> from weebill.events import Listener
+        >>> door = Listener()
+        >>> @door.on_event("knock at {hour:int}", loud=True)
+        ... async def knock():
+        ...     pass
+        >>> door.get_route("knock").opts
+        {'loud': True}
+        >>> door.match_route("knock at 7")
+        (<Route 'knock at {hour:int}' knock (...)>, {'hour': 7})
+        """
         if name not in self._routes:
             raise EventNotFound(
                 f"no handler is called {name!r}; there are {', '.join(self._routes) or 'none'}"
@@ -241,6 +318,14 @@ class Listener(Generic[C]):
         """A context that lives until it is dropped; without a `cid` it gets a random one.
 
         Raises ContextAlreadyExists.
+
+        >>> from weebill.events import Context, Listener
+        >>> class Visitor(Context):
+        ...     pass
+        >>> door = Listener()
+        >>> door.set_context_cls(Visitor)
+        >>> door.new_ctx("ann", {"shoes": "muddy"}), door.get_ctx("ann").scope
+        (<Visitor 'ann'>, {'shoes': 'muddy'})
         """
         if cid is None:
             cid = str(uuid4())
@@ -360,7 +445,29 @@ class Listener(Generic[C]):
             _here.listener = None
 
     def setup_event_loop(self) -> asyncio.AbstractEventLoop:
-        """A new event loop for `run`. Override it to have another kind."""
+        """A new event loop for `run`. Override it to have another kind.
+
+        >>> import asyncio
+        >>> from weebill.events import Listener
+        >>> class Guest(Listener):  # of a program that has a loop, signals and logs of its own
+        ...     def setup_event_loop(self):
+        ...         return asyncio.SelectorEventLoop()
+        ...
+        ...     def install_signal_handlers(self):
+        ...         pass
+        ...
+        ...     def report(self, event, error):
+        ...         print("failed:", event, error)
+        ...
+        ...     async def listen(self):
+        ...         await self.trigger_event("greet")
+        >>> guest = Guest()
+        >>> @guest.on_event("greet")
+        ... async def greet():
+        ...     guest.add_shutdown_callback(guest.wait_for_shutdown)
+        ...     await guest.graceful_shutdown()
+        >>> guest.run()
+        """
         return asyncio.new_event_loop()
 
     def install_signal_handlers(self) -> None:

@@ -31,7 +31,8 @@ import sys
 from typing import Any
 
 from ..app import App
-from ..errors import (
+from ..errors import HTTPException, StartError
+from ..event_errors import (
     ContextAlreadyExists,
     ContextNotFound,
     DuplicateListener,
@@ -39,12 +40,10 @@ from ..errors import (
     EventAlreadyExists,
     EventDataError,
     EventNotFound,
-    HTTPException,
     ListenerError,
     ListenerNotFound,
     PathParamsError,
     RouteError,
-    StartError,
 )
 from ..events import (
     Context,
