@@ -2,7 +2,8 @@
 
 A page is one program: its blocks of Python run from top to bottom in one namespace, in a folder of their own.
 Blocks with a title are files in it. What it shows of curl is asked of the program `app` as it is there, and
-must be what that answers. In a docstring each example stands for itself, and has the public names at hand.
+must be what that answers. In a docstring each example stands for itself, and has the public names of Weebill
+at hand and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
+from sybil.typing import Evaluator
 
 import weebill
 
@@ -77,9 +79,32 @@ def _ask_as_curl(example: Example) -> None:
         assert told == found, f"{command!r} gives {answer.text}"
 
 
-def _give_names(namespace: dict[str, Any]) -> None:
-    _enter_folder(namespace)
-    namespace.update({name: getattr(weebill, name) for name in weebill.__all__})
+class Docstrings(PythonDocStringDocument):
+    """The docstrings of a file, without the names of its module."""
+
+    def __init__(self, text: str, path: str) -> None:
+        Document.__init__(self, text, path)
+
+
+class DocstringParser(DocTestParser):
+    """The examples of one docstring, of which the first forgets what the docstring before has left."""
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        for number, region in enumerate(super().__call__(document)):
+            if number == 0 and region.evaluator is not None:
+                region.evaluator = _afresh(region.evaluator)
+            yield region
+
+
+def _afresh(evaluate: Evaluator) -> Evaluator:
+    def evaluate_first(example: Example) -> str | None:
+        namespace = example.namespace
+        kept = {name: namespace[name] for name in ("_folder", "__name__", "__file__") if name in namespace}
+        namespace.clear()
+        namespace.update(kept, **{name: getattr(weebill, name) for name in weebill.__all__})
+        return evaluate(example)
+
+    return evaluate_first
 
 
 # Patterns are matched from the right, so "*.md" is at any depth; "**/*.md" would miss the uppermost folder.
@@ -96,11 +121,11 @@ SYBILS = (
         teardown=_leave_folder,
     ),
     Sybil(
-        [DocTestParser(ELLIPSIS)],
+        [DocstringParser(ELLIPSIS)],
         path="weebill",
         pattern="*.py",
-        document_types={".py": PythonDocStringDocument},
-        setup=_give_names,
+        document_types={".py": Docstrings},
+        setup=_enter_folder,
         teardown=_leave_folder,
     ),
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ import weebill  # noqa: E402
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its file, its title, and the names of each module. "*" are all of its `__all__`, "-name"
-    leaves one out."""
+    """One page: its file, its title, and the names of each module, in order. "*" are the others of its
+    `__all__`, "-name" leaves one out."""
 
     file: str
     title: str
@@ -36,10 +37,12 @@ class Page:
         """What the page describes, in order."""
         for module_name, names in self.modules.items():
             module = import_module(f"weebill.{module_name}")
-            chosen = names.split()
-            for name in getattr(module, "__all__", ()) if "*" in chosen else chosen:
-                if f"-{name}" not in chosen:
-                    yield Member(module_name, name, getattr(module, name))
+            named = names.split()
+            chosen = [name for name in named if name[0] not in "*-"]
+            others = getattr(module, "__all__", ()) if "*" in named else ()
+            chosen += [name for name in others if name not in chosen and f"-{name}" not in named]
+            for name in chosen:
+                yield Member(module_name, name, getattr(module, name))
 
 
 @dataclass(frozen=True)
@@ -53,38 +56,96 @@ class Member:
     @property
     def where(self) -> str:
         """How it is imported."""
-        module = "weebill" if self.name in weebill.__all__ else f"weebill.{self.module}"
+        is_at_hand = self.name in weebill.__all__ and getattr(weebill, self.name) is self.value
+        module = "weebill" if is_at_hand else f"weebill.{self.module}"
         return f"from {module} import {self.name}"
 
     @cached_property
     def methods(self) -> list[tuple[str, Any]]:
-        """The public methods and properties of a class, its own."""
+        """The public methods and properties of a class that a program has to do with, but for those that its
+        bases have too."""
         if not inspect.isclass(self.value):
             return []
-        return [(name, value) for name, value in vars(self.value).items() if _is_public(name, value)]
+        above = {name for base in self.value.__mro__[1:] if _is_ours(base.__module__) for name in vars(base)}
+        return [
+            (name, value)
+            for name, value in vars(self.value).items()
+            if _is_public(name, value) and name not in above and f"{self.name}.{name}" not in OF_WEEBILL
+        ]
 
     @property
-    def has_example(self) -> bool:
-        """Whether its docstring, or that of one of its methods, has one."""
-        docs = [doc_of(self.value), *(doc_of(value) for _, value in self.methods)]
-        return any(">>> " in doc for doc in docs)
+    def is_described(self) -> bool:
+        """Whether it is a class or a function, and no constant or alias."""
+        return inspect.isclass(self.value) or inspect.isroutine(self.value)
 
+    @property
+    def comment(self) -> str:
+        """What stands above a constant or an alias where it is made."""
+        for name in [f"weebill.{self.module}", *sorted(name for name in sys.modules if _is_ours(name))]:
+            lines = inspect.getsource(sys.modules[name]).splitlines()
+            for number, line in enumerate(lines):
+                if re.match(rf"{self.name}\b[^=(]*= ", line):
+                    block = list(takewhile(bool, reversed(lines[:number])))
+                    return " ".join(line[2:] for line in reversed(block) if line.startswith("# "))
+        return ""
+
+
+# Public to the other modules of Weebill. No program calls them, and none needs to write them.
+OF_WEEBILL = {
+    "Afterwards.run",
+    "CSRFMiddleware.startup",
+    "Context.event_done",
+    "Context.wait_done",
+    "Cookies.field",
+    "Cookies.store",
+    "FileResponse.of",
+    "Request.prepare_form",
+    "SQLiteStore.close",
+    "SQLiteStore.startup",
+    "Session.before",
+    "Session.is_touched",
+    "Session.sealed",
+    "SessionMiddleware.shutdown",
+    "SessionMiddleware.startup",
+    "StaticFiles.find",
+}
 
 PAGES = (
     Page("app", "App", {"app": "App"}),
     Page("router", "Router", {"router": "Router"}),
-    Page("requests", "Requests", {"requests": "* -current_request", "afterwards": "*"}),
-    Page("parameters", "Arguments of handlers", {"parameters": "*", "injection": "Depends"}),
+    Page(
+        "requests",
+        "Requests",
+        {"requests": "Request * -current_request", "afterwards": "*", "threads": "run_in_thread"},
+    ),
+    Page(
+        "parameters",
+        "Arguments of handlers",
+        {"parameters": "Query Header Cookie Form File", "injection": "Depends"},
+    ),
     Page("forms", "Forms and uploads", {"forms": "FormData", "uploads": "UploadFile"}),
     Page(
         "responses",
         "Responses",
-        {"responses": "* -to_response", "files": "FileResponse guess_media_type", "event_stream": "*"},
+        {
+            "responses": "Response PlainTextResponse HTMLResponse JSONResponse StreamingResponse abort",
+            "redirects": "*",
+            "files": "FileResponse guess_media_type",
+            "event_stream": "EventStream *",
+        },
     ),
     Page("errors", "Errors", {"errors": "*"}),
-    Page("templates", "Templates", {"templates": "*"}),
-    Page("static", "Static files", {"static": "*", "conditional": "check_preconditions"}),
-    Page("sessions", "Sessions", {"sessions": "*", "passwords": "*"}),
+    Page(
+        "templates",
+        "Templates",
+        {"templates": "render_template *"},
+    ),
+    Page("static", "Static files", {"static": "StaticFiles *", "conditional": "check_preconditions"}),
+    Page(
+        "sessions",
+        "Sessions",
+        {"sessions": "SessionMiddleware Session flash get_flashed_messages *", "passwords": "*"},
+    ),
     Page(
         "middleware",
         "Middleware",
@@ -103,8 +164,16 @@ PAGES = (
     Page(
         "headers", "Headers and other lists", {"headers": "Headers MutableHeaders MultiDict", "cookies": "*"}
     ),
-    Page("testing", "Testing", {"testing": "* -MemoryExchange"}),
-    Page("events", "Events", {"events": "*"}),
+    Page(
+        "testing",
+        "Testing",
+        {"testing": "TestClient Result StreamingResult * -MemoryExchange", "settings": "Settings"},
+    ),
+    Page(
+        "events",
+        "Events",
+        {"events": "Listener Context Event Route Param Data get_current_running_listener * -Depends -depend"},
+    ),
 )
 
 
@@ -113,9 +182,8 @@ def _is_public(name: str, value: Any) -> bool:
     return not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, kinds))
 
 
-def is_error(value: Any) -> bool:
-    """Whether it is an exception that is made without anything of its own: its name says it all."""
-    return inspect.isclass(value) and issubclass(value, Exception) and "__init__" not in vars(value)
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "weebill"
 
 
 def doc_of(value: Any) -> str:
@@ -140,8 +208,8 @@ def render(page: Page) -> str:
 def _member(member: Member) -> list[str]:
     value = member.value
     lines = [f"## {member.name}", ""]
-    if not inspect.isclass(value) and not callable(value):
-        return [*lines, f"`{member.where}`", ""]
+    if not member.is_described:
+        return [*lines, "```py", member.where, "```", "", _text(member.comment), ""]
     keyword = "class " if inspect.isclass(value) else _def(value)
     lines += ["```py", member.where, "", f"{keyword}{_signature(member.name, value)}", "```", ""]
     if inspect.isclass(value) and (bases := _bases(value)):

@@ -27,31 +27,6 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*PAGES, *sorted(ROOT.glob("*.md"))]
 
-# Public names that have no example yet. It only gets shorter.
-NO_EXAMPLE_YET = {
-    "afterwards.Afterwards",
-    "errors.BodyTooLarge",
-    "errors.FieldsTooLarge",
-    "errors.HandlerTimeout",
-    "errors.ProtocolError",
-    "errors.QueueFull",
-    "errors.RequestTimeout",
-    "errors.TargetTooLong",
-    "errors.TooManyConnections",
-    "errors.reason_phrase",
-    "events.Context",
-    "events.Data",
-    "events.Event",
-    "events.Listener",
-    "events.Param",
-    "events.Route",
-    "events.get_current_running_listener",
-    "headers.Headers",
-    "headers.MultiDict",
-    "headers.MutableHeaders",
-    "requests.Address",
-}
-
 # Languages of blocks that are not run. Python has one spelling, so that none is passed over.
 NOT_RUN = {
     "console",
@@ -84,6 +59,7 @@ def load(name: str, path: Path) -> ModuleType:
 
 reference = load("reference", ROOT / "scripts" / "reference.py")
 MEMBERS: list[Any] = [member for page in reference.PAGES for member in page.members()]
+PAGE_OF: dict[Any, Any] = {member: page for page in reference.PAGES for member in page.members()}
 
 
 def name_of(path: Path) -> str:
@@ -103,22 +79,41 @@ def test_the_reference_has_every_name_once() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: f"{member.module}.{member.name}")
+of_each_member = pytest.mark.parametrize(
+    "member", MEMBERS, ids=lambda member: f"{member.module}.{member.name}"
+)
+
+
+@of_each_member
 def test_every_public_name_is_documented(member: Any) -> None:
-    if not callable(member.value):  # a constant or an alias
+    if not member.is_described:
+        assert member.comment
         return
     without = [name for name, value in [("", member.value), *member.methods] if not reference.doc_of(value)]
     assert without == []
 
 
-def test_every_public_name_has_an_example() -> None:
-    without = {
-        f"{member.module}.{member.name}"
-        for member in MEMBERS
-        if callable(member.value) and not reference.is_error(member.value) and not member.has_example
-    }
-    assert sorted(without - NO_EXAMPLE_YET) == []
-    assert sorted(NO_EXAMPLE_YET - without) == [], "these have one now"
+@of_each_member
+def test_every_public_name_has_an_example(member: Any) -> None:
+    assert not member.is_described or ">>> " in reference.doc_of(member.value)
+
+
+@of_each_member
+def test_every_public_method_is_shown_in_an_example(member: Any) -> None:
+    docs = {name: reference.doc_of(value) for name, value in member.methods}
+    page = reference.render(PAGE_OF[member])
+    code = "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) (.*)$", page, re.MULTILINE))
+    shown = {name for name, doc in docs.items() if ">>> " in doc or re.search(rf"(\.|\bdef ){name}\b", code)}
+    for name, doc in docs.items():  # "`request` with POST.": one example is enough for both
+        if (other := re.match(r"`(?:\w+\.)?(\w+)`", doc)) and {name, other[1]} & shown:
+            shown |= {name, other[1]}
+    assert sorted(docs.keys() - shown) == []
+
+
+def test_what_the_reference_leaves_out_is_there() -> None:
+    for name in reference.OF_WEEBILL:
+        kind, _, method = name.partition(".")
+        assert any(hasattr(member.value, method) for member in MEMBERS if member.name == kind), name
 
 
 def test_every_setting_is_documented() -> None:

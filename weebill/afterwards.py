@@ -24,7 +24,16 @@ logger = logging.getLogger("weebill")
 
 
 class Afterwards:
-    """The things to do after one answer. `cleanup` is closed last, with the `error` that was answered."""
+    """The things to do after one answer. `cleanup` is closed last, with the `error` that was answered.
+
+    >>> app, told = App(), []
+    >>> @app.get("/")
+    ... def index(request):
+    ...     request.afterwards.work.append((told.append, ("counted",), {}))
+    ...     request.afterwards.cleanup.callback(told.append, "closed")
+    >>> TestClient(app).get("/").status_code, told
+    (204, ['counted', 'closed'])
+    """
 
     def __init__(self) -> None:
         self.error: Exception | None = None

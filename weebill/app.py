@@ -133,7 +133,11 @@ class App(Router):
 
     @property
     def debug(self) -> bool:
-        """Whether failures are shown in the browser of who works on the program."""
+        """Whether failures are shown in the browser of who works on the program.
+
+        >>> App(debug=True).debug
+        True
+        """
         around = [self]
         for app in around:  # which grows meanwhile
             if app._debug:
@@ -234,19 +238,49 @@ class App(Router):
         self.add_route(prefix.rstrip("/") + "/{file:path}", handler, name=name)
 
     def on_startup(self, function: F) -> F:
-        """Call `function` before the first request."""
+        """Call `function` before the first request.
+
+        >>> app = App()
+        >>> @app.on_startup
+        ... async def prepare():
+        ...     print("ready")
+        >>> with TestClient(app) as client:
+        ...     pass
+        ready
+        """
         bind(function, (), "as a startup function")
         self._life.on_startup.append(function)
         return function
 
     def on_shutdown(self, function: F) -> F:
-        """Call `function` after the last answer, the last registered first."""
+        """Call `function` after the last answer, the last registered first.
+
+        >>> app = App()
+        >>> @app.on_shutdown
+        ... def tidy():
+        ...     print("tidy")
+        >>> with TestClient(app) as client:
+        ...     pass
+        tidy
+        """
         bind(function, (), "as a shutdown function")
         self._life.on_shutdown.append(function)
         return function
 
     def lifespan(self, function: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-        """Run the part of an async generator before its `yield` at start, and the rest at the end."""
+        """Run the part of an async generator before its `yield` at start, and the rest at the end.
+
+        >>> app = App()
+        >>> @app.lifespan
+        ... async def life(app):
+        ...     print("opened")
+        ...     yield
+        ...     print("closed")
+        >>> with TestClient(app) as client:
+        ...     pass
+        opened
+        closed
+        """
         self._life.lifespan = as_context_manager(function)
         return function
 
@@ -320,7 +354,11 @@ class App(Router):
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until stopped; `options` are those of the settings table. Ends the process with exit code 3
-        and one sentence when the server cannot start, or an option is wrong."""
+        and one sentence when the server cannot start, or an option is wrong.
+
+        >>> if __name__ == "__main__":
+        ...     App().run(port=8000, access_log=True)
+        """
         from .server.worker import main  # the application knows the server only here
 
         try:

@@ -54,6 +54,15 @@ class Headers(Mapping[str, str]):
     `headers[name]` joins several lines of a list field with ", " as RFC 9110 section 5.3 lets a recipient
     do (cookies with "; "); `getlist(name)` gives them one by one. Iteration gives each name once, spelt as
     it was first sent. `raw` are the pairs.
+
+    >>> from weebill.headers import Headers
+    >>> headers = Headers([("Accept", "text/html"), ("accept", "text/plain")])
+    >>> headers["ACCEPT"]
+    'text/html, text/plain'
+    >>> headers.getlist("accept")
+    ['text/html', 'text/plain']
+    >>> headers.get("range", "none"), "range" in headers, list(headers)
+    ('none', False, ['Accept'])
     """
 
     __slots__ = ("_index", "raw")
@@ -65,7 +74,12 @@ class Headers(Mapping[str, str]):
 
     @classmethod
     def from_raw(cls, raw: Fields) -> Headers:
-        """A view of `raw`, not a copy."""
+        """A view of `raw`, not a copy.
+
+        >>> from weebill.headers import Headers
+        >>> Headers.from_raw([(b"host", b"example.com")])["host"]
+        'example.com'
+        """
         headers = cls.__new__(cls)
         headers.raw = raw
         headers._index = None
@@ -110,7 +124,17 @@ class Headers(Mapping[str, str]):
 
 
 class MutableHeaders(Headers):
-    """The fields of an answer. Names and values are checked as they are set: ValueError names the fault."""
+    """The fields of an answer. Names and values are checked as they are set: ValueError names the fault.
+
+    >>> headers = Response("hello").headers
+    >>> headers["x-bird"] = "weebill"
+    >>> del headers["content-type"]
+    >>> headers
+    MutableHeaders([('x-bird', 'weebill')])
+    >>> headers["location"] = "/\\nset-cookie: x=1"
+    Traceback (most recent call last):
+    ValueError: the field location holds the control byte b'\\n'
+    """
 
     __slots__ = ()
 
@@ -125,23 +149,47 @@ class MutableHeaders(Headers):
         self._remove(name)
 
     def add(self, name: str, value: str) -> None:
-        """Add a line, besides those of the same name (Set-Cookie, Vary, Link)."""
+        """Add a line, besides those of the same name (Set-Cookie, Vary, Link).
+
+        >>> response = Response("hello")
+        >>> response.headers.add("link", "</style.css>; rel=preload")
+        >>> response.headers.add("link", "</page/2>; rel=next")
+        >>> len(response.headers.getlist("link"))
+        2
+        """
         self.raw.append(_encode(name, value))
         self._index = None
 
     def vary(self, name: str) -> None:
-        """Say, once, that the answer depends on that field of the request (RFC 9110 section 12.5.5)."""
+        """Say, once, that the answer depends on that field of the request (RFC 9110 section 12.5.5).
+
+        >>> response = Response("hello")
+        >>> response.headers.vary("Accept-Language")
+        >>> response.headers.vary("accept-language")
+        >>> response.headers["vary"]
+        'Accept-Language'
+        """
         if name.lower() not in parse_qualities(self.get("vary", "")):
             self.add("vary", name)
 
     def setdefault(self, name: str, value: str) -> str:
-        """Set the field unless there is one; return what it is."""
+        """Set the field unless there is one; return what it is.
+
+        >>> JSONResponse([]).headers.setdefault("content-type", "text/plain")
+        'application/json'
+        """
         if name not in self:
             self[name] = value
         return self[name]
 
     def update(self, headers: Mapping[str, str]) -> None:
-        """Set each of these fields."""
+        """Set each of these fields.
+
+        >>> response = Response("hello")
+        >>> response.headers.update({"cache-control": "no-store", "x-bird": "weebill"})
+        >>> response.headers["cache-control"]
+        'no-store'
+        """
         for name, value in headers.items():
             self[name] = value
 
@@ -161,7 +209,15 @@ def _encode(name: str, value: str) -> tuple[bytes, bytes]:
 
 
 class MultiDict(Mapping[str, V]):
-    """Names with one or more values in order, as in a query. `d[name]` is the first, `getlist` all."""
+    """Names with one or more values in order, as in a query. `d[name]` is the first, `getlist` all.
+
+    >>> from weebill.headers import MultiDict
+    >>> query = MultiDict([("tag", "bird"), ("page", "2"), ("tag", "small")])
+    >>> query["tag"], query.getlist("tag"), query.get("sort", "name")
+    ('bird', ['bird', 'small'], 'name')
+    >>> query.multi_items()
+    [('tag', 'bird'), ('tag', 'small'), ('page', '2')]
+    """
 
     __slots__ = ("_values",)
 

@@ -30,7 +30,13 @@ _CHARSETS = frozenset(("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "lati
 
 
 class Address(NamedTuple):
-    """One end of a connection."""
+    """One end of a connection.
+
+    >>> from weebill.requests import Address
+    >>> host, port = Address("192.0.2.7", 50000)
+    >>> host
+    '192.0.2.7'
+    """
 
     host: str
     port: int
@@ -41,6 +47,15 @@ class Request:
 
     `method`, `path` (decoded, but for an encoded slash, which stays "%2F") and `params` (the values of the
     route's parameters) are at hand; everything else is read when it is asked for.
+
+    >>> app = App()
+    >>> @app.get("/birds/{name}")
+    ... def bird(request):
+    ...     print(request.method, request.target, request.params, request.query["page"])
+    ...     return [request.client.host, request.http_version, request.scheme, request.host, request.url]
+    >>> TestClient(app).get("/birds/wren?page=2").json()
+    GET /birds/wren?page=2 {'name': 'wren'} 2
+    ['127.0.0.1', '1.1', 'http', 'testserver', 'http://testserver/birds/wren?page=2']
     """
 
     __slots__ = (
@@ -76,7 +91,13 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The decoded path, without the prefix of a mount; an encoded slash stays "%2F"."""
+        """The decoded path, without the prefix of a mount; an encoded slash stays "%2F".
+
+        >>> app = App()
+        >>> app.add_route("/{file:path}", lambda request: request.path)
+        >>> TestClient(app).get("/a%20b/c%2Fd").text
+        '/a b/c%2Fd'
+        """
         return self.exchange.path.replace(ENCODED_SLASH, "%2F")
 
     @property
@@ -86,7 +107,14 @@ class Request:
 
     @property
     def root_path(self) -> str:
-        """The prefix that a mount or a proxy has taken off the path."""
+        """The prefix that a mount or a proxy has taken off the path.
+
+        >>> api, app = App(), App()
+        >>> api.add_route("/birds", lambda request: [request.root_path, request.path])
+        >>> app.mount("/api", api)
+        >>> TestClient(app).get("/api/birds").json()
+        ['/api', '/birds']
+        """
         return self.exchange.root_path
 
     @property
@@ -106,7 +134,13 @@ class Request:
 
     @property
     def headers(self) -> Headers:
-        """The fields, by case-insensitive name."""
+        """The fields, by case-insensitive name.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: request.headers.get("Accept-Language", "en"))
+        >>> TestClient(app).get("/", headers={"accept-language": "de"}).text
+        'de'
+        """
         try:
             return self._headers
         except AttributeError:
@@ -115,7 +149,13 @@ class Request:
 
     @property
     def query(self) -> MultiDict[str]:
-        """The parameters of the query. Raises HTTPException 400 beyond 1,000."""
+        """The parameters of the query. Raises HTTPException 400 beyond 1,000.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: [request.query["q"], request.query.getlist("tag")])
+        >>> TestClient(app).get("/?q=wren&tag=small&tag=brown").json()
+        ['wren', ['small', 'brown']]
+        """
         try:
             return self._query
         except AttributeError:
@@ -128,7 +168,13 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that the client sent."""
+        """The cookies that the client sent.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: request.cookies.get("theme", "light"))
+        >>> TestClient(app).get("/", cookies={"theme": "dark"}).text
+        'dark'
+        """
         try:
             return self._cookies
         except AttributeError:
@@ -156,9 +202,7 @@ class Request:
     def url(self) -> str:
         """The target URI (RFC 9110 section 7.1). Raises HTTPException 400 where Host is malformed."""
         host = self.host
-        if (
-            split_host(host.encode("latin-1")) is None
-        ):  # a server of others has let it through; ours never does
+        if split_host(host.encode("latin-1")) is None:  # let through by a server of others, never by ours
             raise HTTPException(400, "The Host field is malformed.")
         exchange = self.exchange  # its target may begin with the root path (a mount) or not (a proxy)
         path = quote(exchange.root_path, safe="/%") + exchange.raw_path
@@ -180,7 +224,16 @@ class Request:
 
     @property
     def state(self) -> SimpleNamespace:
-        """A place for what middleware and hooks hand on to the handler."""
+        """A place for what middleware and hooks hand on to the handler.
+
+        >>> app = App()
+        >>> @app.before_request
+        ... def who(request):
+        ...     request.state.user = request.query.get("user", "nobody")
+        >>> app.add_route("/", lambda request: f"Hello, {request.state.user}!")
+        >>> TestClient(app).get("/?user=ada").text
+        'Hello, ada!'
+        """
         try:
             return self._state
         except AttributeError:
@@ -190,7 +243,13 @@ class Request:
     @property
     def id(self) -> str:
         """A name for this request, for logs: 16 random hexadecimal digits, unless a middleware has given
-        another. Mounted applications see the same."""
+        another. Mounted applications see the same.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: request.id)
+        >>> len(TestClient(app).get("/").text)
+        16
+        """
         try:
             return self.exchange.id
         except AttributeError:
@@ -240,13 +299,31 @@ class Request:
 
     @property
     def stopping(self) -> asyncio.Event:
-        """Set when the server begins to stop: a stream that has no end should end then."""
+        """Set when the server begins to stop: a stream that has no end should end then.
+
+        >>> import asyncio
+        >>> app = App()
+        >>> @app.get("/")
+        ... async def ticks(request):
+        ...     while not request.stopping.is_set():
+        ...         yield "tick\\n"
+        ...         await asyncio.sleep(1)
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     next(answer.iter_lines())
+        'tick'
+        """
         return self.exchange.stopping
 
     @property
     def body(self) -> bytes:
         """The content, b"" where there is none. ConfigurationError on a route with `stream=True`, where
-        `stream()` reads it."""
+        `stream()` reads it.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: f"{len(request.body)} bytes", methods=["PUT"])
+        >>> TestClient(app).put("/", content=b"a picture").text
+        '9 bytes'
+        """
         if self.exchange.body is NO_BODY and getattr(self.exchange.route, "intake", BUFFERED).stream:
             raise ConfigurationError(
                 "request.body is not gathered on a route with stream=True; read "
@@ -259,6 +336,11 @@ class Request:
         """The content as text. Content-Type may say utf-8, which is the default, us-ascii or iso-8859-1.
 
         Raises HTTPException 415 for another charset, 400 for bytes that are not of it.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: request.text.upper(), methods=["POST"])
+        >>> TestClient(app).post("/", content="grüße").text
+        'GRÜSSE'
         """
         charset = "utf-8"
         for parameter in self.headers.get("content-type", "").split(";")[1:]:
@@ -273,7 +355,13 @@ class Request:
             raise HTTPException(400, f"The content is not {charset}: {error}") from None
 
     def json(self) -> Any:
-        """The content read as JSON. Raises HTTPException 400 that says where it is malformed."""
+        """The content read as JSON. Raises HTTPException 400 that says where it is malformed.
+
+        >>> app = App()
+        >>> app.add_route("/", lambda request: request.json()["name"], methods=["POST"])
+        >>> TestClient(app).post("/", json={"name": "Ada"}).text
+        'Ada'
+        """
         return decode_json(self.body)
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -281,6 +369,16 @@ class Request:
 
         Raises ClientDisconnected if the client goes before the end, BodyTooLarge beyond the limit, and
         ConfigurationError if it was read as a form before.
+
+        >>> app = App()
+        >>> @app.post("/", stream=True, max_body="10GiB")
+        ... async def measure(request):
+        ...     length = 0
+        ...     async for piece in request.stream():
+        ...         length += len(piece)
+        ...     return f"{length} bytes"
+        >>> TestClient(app).post("/", content=[b"one", b"two"]).text
+        '6 bytes'
         """
         form: FormReader | None = getattr(self, "_form", None)
         if form is not None and form.has_streamed:
@@ -371,7 +469,16 @@ class Request:
 
     @property
     def afterwards(self) -> Afterwards:
-        """What is left to do when the answer has been sent."""
+        """What is left to do when the answer has been sent.
+
+        >>> app, told = App(), []
+        >>> @app.get("/")
+        ... def index(request):
+        ...     request.afterwards.cleanup.callback(told.append, "closed")
+        ...     return "hello"
+        >>> TestClient(app).get("/").text, told
+        ('hello', ['closed'])
+        """
         if self._afterwards is None:
             self._afterwards = Afterwards()
         return self._afterwards

@@ -442,7 +442,17 @@ class Router:
 
     def middleware(self, middleware: F) -> F:
         """Wrap all answers of this router in `async (request, call_next) -> Response`. The first that is
-        registered is the outermost."""
+        registered is the outermost.
+
+        >>> app = App()
+        >>> @app.middleware
+        ... async def sign(request, call_next):
+        ...     response = await call_next(request)
+        ...     response.headers["x-bird"] = "weebill"
+        ...     return response
+        >>> TestClient(app).get("/").headers["x-bird"]
+        'weebill'
+        """
         check_middleware(middleware)
         self.middlewares.append(middleware)
         self._changed()

@@ -106,19 +106,42 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def is_new(self) -> bool:
-        """Whether the client brought no session, or none that is valid."""
+        """Whether the client brought no session, or none that is valid.
+
+        >>> from weebill.sessions import SessionMiddleware
+        >>> app = App(secret_key="0123456789abcdef" * 4)
+        >>> _ = app.middleware(SessionMiddleware())
+        >>> app.add_route("/", lambda request: f"new: {request.session.is_new}")
+        >>> TestClient(app).get("/").text
+        'new: True'
+        """
         self._opened()
         return not self.is_found
 
     def renew(self) -> None:
         """Give the session another id and let the old one be worth nothing; to be called at login, so that
         nobody who knew the id before is logged in with it. What the session holds stays, but for the token
-        against forged requests."""
+        against forged requests.
+
+        >>> app = App()
+        >>> @app.post("/login")
+        ... def login(request):
+        ...     request.session.renew()
+        ...     request.session["user"] = request.form["name"]
+        ...     return redirect("/", 303)
+        """
         self._to_change().pop("_csrf", None)
         self.is_renewed = True
 
     def clear(self) -> None:
-        """Forget everything, the id too; to be called at logout."""
+        """Forget everything, the id too; to be called at logout.
+
+        >>> app = App()
+        >>> @app.post("/logout")
+        ... def logout(request):
+        ...     request.session.clear()
+        ...     return redirect("/", 303)
+        """
         self._to_change().clear()
         self.is_renewed = True
 
@@ -231,7 +254,7 @@ class SessionStore(Protocol):
         """Forget it."""
 
 
-class MemoryStore:
+class MemoryStore(SessionStore):
     """Sessions in the memory of one process: for tests and small programs with one worker.
 
     Beyond `max_sessions` the one that was saved the longest ago is dropped.
@@ -271,7 +294,7 @@ class MemoryStore:
         return len(self._sessions)
 
 
-class SQLiteStore:
+class SQLiteStore(SessionStore):
     """Sessions in a file of SQLite's, which all processes of a machine may share. They outlive a restart.
 
     The file is made when the application starts, readable by its owner alone; what has expired is deleted

@@ -58,7 +58,13 @@ class Templates:
 
     @property
     def environment(self) -> jinja2.Environment:
-        """Jinja2's environment, to add filters and globals to."""
+        """Jinja2's environment, to add filters and globals to.
+
+        >>> app = App()
+        >>> app.templates.environment.filters["shout"] = str.upper
+        >>> str(app.templates.render_string("{{ 'hello'|shout }}"))
+        'HELLO'
+        """
         debug = self._is_debug()
         if self._environment is None or debug is not self._debug:
             from .template_environment import make_environment, set_debug
@@ -75,6 +81,13 @@ class Templates:
 
         Raises ConfigurationError for a template that is not there, naming the folders and what is near, and
         in debug jinja2.UndefinedError for a name that is not given.
+
+        >>> from pathlib import Path
+        >>> Path("templates").mkdir()
+        >>> _ = Path("templates/bird.html").write_text("<h1>{{ name }}</h1>")
+        >>> app = App(templates=Path("templates").resolve())
+        >>> str(app.templates.render("bird.html", name="<wren>"))
+        '<h1>&lt;wren&gt;</h1>'
         """
         return self._render(self._find(name), context)
 
@@ -84,7 +97,14 @@ class Templates:
         return self._render(self.environment.from_string(source), context)
 
     def stream(self, name: str, /, **context: Any) -> Iterator[str]:
-        """The page in pieces of some kilobytes, rendered as they are asked for. Raises as `render`."""
+        """The page in pieces of some kilobytes, rendered as they are asked for. Raises as `render`.
+
+        >>> from pathlib import Path
+        >>> Path("pages").mkdir()
+        >>> _ = Path("pages/list.txt").write_text("{% for n in numbers %}{{ n }},{% endfor %}")
+        >>> list(App(templates=Path("pages").resolve()).templates.stream("list.txt", numbers=range(3)))
+        ['0,1,2,']
+        """
         from .template_environment import joined
 
         return joined(self._pieces(self._find(name), context), PIECE)

@@ -59,6 +59,8 @@ class Result(_Answer):
     >>> result = TestClient(app).get("/")
     >>> result.status_code, result.headers["content-type"], result.json()
     (201, 'application/json', {'bird': 'weebill'})
+    >>> result.content, result.text
+    (b'{"bird":"weebill"}', '{"bird":"weebill"}')
     """
 
     status_code: int
@@ -109,8 +111,10 @@ class StreamingResult(_Answer):
     ...         yield f"{number}\\n"
     >>> with TestClient(app).stream("GET", "/") as answer:
     ...     lines = answer.iter_lines()
-    ...     next(lines), next(lines)
-    ('1', '2')
+    ...     answer.status_code, answer.headers["content-type"], next(lines), next(lines)
+    ...     answer.is_complete
+    (200, 'text/plain; charset=utf-8', '1', '2')
+    False
     """
 
     def __init__(
@@ -176,7 +180,17 @@ class StreamingResult(_Answer):
         check(self._exchange, self._name, self._received, self._raises)
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """The content as the application writes it, piece by piece."""
+        """The content as the application writes it, piece by piece.
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... def pieces():
+        ...     yield "one "
+        ...     yield "two"
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     list(answer.iter_bytes())
+        [b'one ', b'two']
+        """
         self._wait_for_head()
         while pieces := self._thread.run(self._exchange.take()):
             for piece in pieces:
@@ -185,7 +199,17 @@ class StreamingResult(_Answer):
         self._check()
 
     def iter_text(self) -> Iterator[str]:
-        """The content as text, by the charset of Content-Type."""
+        """The content as text, by the charset of Content-Type.
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... def pieces():
+        ...     yield "one "
+        ...     yield "two"
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     "".join(answer.iter_text())
+        'one two'
+        """
         self._wait_for_head()
         decoder = codecs.getincrementaldecoder(self.charset)("replace")
         for piece in self.iter_bytes():
@@ -206,7 +230,16 @@ class StreamingResult(_Answer):
             yield rest.removesuffix("\n")
 
     def iter_events(self) -> Iterator[ReceivedEvent]:
-        """The content as server-sent events (WHATWG HTML, event stream interpretation)."""
+        """The content as server-sent events (WHATWG HTML, event stream interpretation).
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... async def birds():
+        ...     yield Event("weebill", id=7)
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     next(answer.iter_events())
+        ReceivedEvent(data='weebill', event='message', id='7', retry=None)
+        """
         data: list[str] = []
         kind, last_id, retry = "", "", None
         for line in self.iter_lines():
@@ -227,12 +260,32 @@ class StreamingResult(_Answer):
                 retry = int(value)
 
     def read(self) -> Result:
-        """Wait for the rest of the answer."""
+        """Wait for the rest of the answer.
+
+        >>> app = App()
+        >>> @app.get("/")
+        ... def pieces():
+        ...     yield "one "
+        ...     yield "two"
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     answer.read().text
+        'one two'
+        """
         content = b"".join(self.iter_bytes())
         return Result(self.status_code, self.headers, content, self.url)
 
     def disconnect(self) -> None:
-        """Go away, and do not wait for what the application makes of it."""
+        """Go away, and do not wait for what the application makes of it.
+
+        >>> import asyncio
+        >>> app = App()
+        >>> @app.get("/", cancel_on_disconnect=True)
+        ... async def wait():
+        ...     await asyncio.sleep(60)
+        >>> with TestClient(app).stream("GET", "/") as answer:
+        ...     answer.disconnect()
+        ...     answer.close()
+        """
         if not self._served.done():
             self._thread.loop.call_soon_threadsafe(self._exchange.disconnect)
 

@@ -154,6 +154,15 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     """Call a blocking function in a worker thread of the running loop; await the result.
 
     Raises QueueFull when too many calls wait for a thread.
+
+    >>> from pathlib import Path
+    >>> from weebill.threads import run_in_thread
+    >>> app = App()
+    >>> @app.post("/")
+    ... async def keep(request):
+    ...     return str(await run_in_thread(Path("note.txt").write_bytes, request.body))
+    >>> TestClient(app).post("/", content="hello").text
+    '5'
     """
     pool = worker_threads()
     if kwargs:
