@@ -27,7 +27,7 @@ import weebill  # noqa: E402
 @dataclass(frozen=True)
 class Page:
     """One page: its file, its title, and the names of each module, in order. "*" are the others of its
-    `__all__`, "-name" leaves one out."""
+    `__all__` as they are defined there, "-name" leaves one out."""
 
     file: str
     title: str
@@ -39,7 +39,7 @@ class Page:
             module = import_module(f"weebill.{module_name}")
             named = names.split()
             chosen = [name for name in named if name[0] not in "*-"]
-            others = getattr(module, "__all__", ()) if "*" in named else ()
+            others = [name for name in vars(module) if name in module.__all__] if "*" in named else []
             chosen += [name for name in others if name not in chosen and f"-{name}" not in named]
             for name in chosen:
                 yield Member(module_name, name, getattr(module, name))
@@ -110,6 +110,18 @@ OF_WEEBILL = {
     "StaticFiles.find",
 }
 
+# Classes that a program gets and does not make: how they are made is left out.
+MADE_BY_WEEBILL = {
+    "afterwards.Afterwards",
+    "events.Context",
+    "events.Event",
+    "forms.FormData",
+    "requests.Request",
+    "sessions.Session",
+    "testing.Result",
+    "testing.StreamingResult",
+}
+
 PAGES = (
     Page("app", "App", {"app": "App"}),
     Page("router", "Router", {"router": "Router"}),
@@ -134,7 +146,7 @@ PAGES = (
             "event_stream": "EventStream *",
         },
     ),
-    Page("errors", "Errors", {"errors": "*"}),
+    Page("errors", "Errors", {"errors": "* -reason_phrase"}),
     Page(
         "templates",
         "Templates",
@@ -144,7 +156,7 @@ PAGES = (
     Page(
         "sessions",
         "Sessions",
-        {"sessions": "SessionMiddleware Session flash get_flashed_messages *", "passwords": "*"},
+        {"sessions": "SessionMiddleware Session flash get_flashed_messages SessionStore *", "passwords": "*"},
     ),
     Page(
         "middleware",
@@ -162,7 +174,9 @@ PAGES = (
         },
     ),
     Page(
-        "headers", "Headers and other lists", {"headers": "Headers MutableHeaders MultiDict", "cookies": "*"}
+        "headers",
+        "Headers and other lists",
+        {"headers": "Headers MutableHeaders MultiDict", "cookies": "*", "errors": "reason_phrase"},
     ),
     Page(
         "testing",
@@ -211,7 +225,10 @@ def _member(member: Member) -> list[str]:
     if not member.is_described:
         return [*lines, "```py", member.where, "```", "", _text(member.comment), ""]
     keyword = "class " if inspect.isclass(value) else _def(value)
-    lines += ["```py", member.where, "", f"{keyword}{_signature(member.name, value)}", "```", ""]
+    made = (
+        member.name if f"{member.module}.{member.name}" in MADE_BY_WEEBILL else _signature(member.name, value)
+    )
+    lines += ["```py", member.where, "", f"{keyword}{made}", "```", ""]
     if inspect.isclass(value) and (bases := _bases(value)):
         lines += [f"Is a {bases}.", ""]
     lines += [markdown(doc_of(value)), ""]
@@ -263,7 +280,7 @@ def _signature(name: str, value: Any) -> str:
     ending = "" if inspect.isclass(value) or result is signature.empty else f" -> {_annotation(result)}"
     shown = [str(p) for p in _parameters(signature)]
     line = f"{name}({', '.join(shown)}){ending}"
-    if len(line) <= 88:
+    if len(line) <= 78:  # what the site has room for
         return line
     return f"{name}(\n" + "".join(f"    {p},\n" for p in shown) + f"){ending}"
 
@@ -328,6 +345,8 @@ def index() -> str:
         "",
         "Everything public, from the docstrings. What you use daily comes from `weebill` itself, the rest",
         "from the module of its noun. The options of the server are among the [settings](../settings.md).",
+        "",
+        "An example runs as it stands, once `from weebill import *` has been said.",
         "",
         "| Page | Names |",
         "| --- | --- |",

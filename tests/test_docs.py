@@ -114,6 +114,7 @@ def test_what_the_reference_leaves_out_is_there() -> None:
     for name in reference.OF_WEEBILL:
         kind, _, method = name.partition(".")
         assert any(hasattr(member.value, method) for member in MEMBERS if member.name == kind), name
+    assert {f"{member.module}.{member.name}" for member in MEMBERS} >= reference.MADE_BY_WEEBILL
 
 
 def test_every_setting_is_documented() -> None:

@@ -24,7 +24,7 @@ WeebillError
 │   ├── FieldsTooLarge            431, the limits `max_fields_size`, `max_fields` and `max_trailers`
 │   ├── RequestTimeout            408, the deadlines `header_timeout` and `body_rate`
 │   └── TooManyConnections        503, the limit `max_connections_per_client`
-├── ListenerError                 events (event_errors.py)
+├── ListenerError                 events; they come from weebill.events
 │   ├── RouteError                an event pattern that means nothing; a PatternError too
 │   ├── ContextAlreadyExists, ContextNotFound
 │   ├── EventAlreadyExists, EventNotFound, EventAlreadyDone
