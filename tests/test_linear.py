@@ -50,7 +50,7 @@ from weebill.headers import (
     split_host,
 )
 from weebill.proxy_headers import ProxyHeadersMiddleware, parse_forwarded
-from weebill.responses import safe_path
+from weebill.redirects import safe_path
 from weebill.routing import RouteTable, compile_pattern
 from weebill.server.head import read_head
 from weebill.server.memory import MemoryExchange
