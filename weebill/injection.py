@@ -30,7 +30,7 @@ from .functions import describe, is_async, is_generator
 from .requests import Request
 from .routing import Converter
 from .sources import FromPath, RequestSources
-from .threads import run_in_thread
+from .threads import finish_in_thread, run_in_thread
 
 __all__ = [
     "Bound",
@@ -361,7 +361,7 @@ def bind_handler(
     async def call(request: Request) -> Any:
         arguments = await plan.fill(request)
         if runs == "in_thread":
-            return await run_in_thread(handler, **arguments)
+            return await _run_to_its_end(request, partial(handler, **arguments))
         return handler(**arguments) if runs == "at_once" else await handler(**arguments)
 
     return Bound(call, "on_loop", sources.wants_form)
@@ -400,7 +400,7 @@ def _called(function: Function, purpose: str) -> Call[Request]:
     if not is_generator(function):
         if is_async(function):
             return lambda request, arguments: cast("Awaitable[Any]", function(**arguments))
-        return lambda request, arguments: run_in_thread(partial(function, **arguments))
+        return lambda request, arguments: _run_to_its_end(request, partial(function, **arguments))
     if is_async(function):
         open_async = asynccontextmanager(function)
         return lambda request, arguments: request.afterwards.cleanup.enter_async_context(
@@ -414,6 +414,26 @@ def _called(function: Function, purpose: str) -> Call[Request]:
     return enter
 
 
+async def _run_to_its_end(request: Request, function: Callable[[], Any]) -> Any:
+    """Call it in a thread. That cannot be stopped: if it is given up while it runs, nothing that it may use
+    is closed before it has done. If it has not begun, it never will."""
+    left = [function]  # whoever takes it, the thread or who gives up, has the say
+
+    def run() -> Any:
+        return left.pop()()
+
+    running = run_in_thread(run)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        try:
+            left.pop()
+            running.cancel()
+        except IndexError:
+            request.afterwards.cleanup.push_async_callback(asyncio.wait, (running,))
+        raise
+
+
 async def _enter_in_thread(request: Request, context: Any) -> Any:
     """Run a generator to its `yield`. A thread cannot be stopped: who gives up waiting leaves it entered, and
     so it is left, too, when the answer has been sent."""
@@ -423,7 +443,7 @@ async def _enter_in_thread(request: Request, context: Any) -> Any:
         await asyncio.wait((entering,))
         if entering.cancelled() or entering.exception() is not None:
             return None
-        left: bool | None = await run_in_thread(context.__exit__, *error)
+        left: bool | None = await asyncio.shield(finish_in_thread(context.__exit__, *error))
         return left
 
     request.afterwards.cleanup.push_async_exit(leave)

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ClientDisconnected
-from .threads import run_in_thread
+from .threads import finish_in_thread, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -85,7 +85,9 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
 
     try:
         while True:
-            step = run_in_thread(context.run, _next, pieces, end)
+            # Who waits in vain for a thread is refused at the first piece, and not in the middle.
+            run = run_in_thread if step is None else finish_in_thread
+            step = run(context.run, _next, pieces, end)
             piece = await asyncio.shield(step)  # a thread cannot be stopped
             if piece is end:
                 return
@@ -93,9 +95,9 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     finally:
         if hasattr(pieces, "close"):  # a generator, or an open file
             if step is not None and not step.done():  # given up while it runs: it is closed after that
-                step.add_done_callback(lambda _: run_in_thread(context.run, _close_quietly, pieces))
+                step.add_done_callback(lambda _: finish_in_thread(context.run, _close_quietly, pieces))
             else:
-                await run_in_thread(context.run, pieces.close)
+                await finish_in_thread(context.run, pieces.close)
 
 
 def _close_quietly(pieces: Any) -> None:

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-__all__ = ["WorkerThreads", "run_file_io", "run_in_thread", "set_worker_threads", "worker_threads"]
+__all__ = [
+    "WorkerThreads",
+    "finish_in_thread",
+    "run_file_io",
+    "run_in_thread",
+    "set_worker_threads",
+    "worker_threads",
+]
 
 FILE_THREADS = 8
 
@@ -71,15 +78,17 @@ class WorkerThreads:
         """Jobs that wait for a thread."""
         return self._jobs.qsize()
 
-    def run(self, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+    def run(
+        self, function: Callable[..., T], *args: object, beyond_the_limit: bool = False
+    ) -> asyncio.Future[T]:
         """Call `function(*args)` in a thread, with the caller's context variables.
 
-        Raises QueueFull at once when `queue` jobs wait already. A job whose future is cancelled before a
-        thread takes it is not run; one that runs cannot be stopped.
+        Raises QueueFull at once when `queue` jobs wait already, unless it may go beyond that. A job whose
+        future is cancelled before a thread takes it is not run; one that runs cannot be stopped.
         """
         if self.unfinished >= self._threads and self._threads < self.size:
             self._start_thread()
-        elif self.unfinished >= self.size + self.queue:
+        elif self.unfinished >= self.size + self.queue and not beyond_the_limit:
             raise QueueFull(self.queue)
         future: asyncio.Future[T] = self.loop.create_future()
         self.unfinished += 1
@@ -168,6 +177,11 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     if kwargs:
         return pool.run(lambda: function(*args, **kwargs))
     return pool.run(function, *args)
+
+
+def finish_in_thread(function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+    """`run_in_thread` for the end of what has begun, which no full queue may keep from coming."""
+    return worker_threads().run(function, *args, beyond_the_limit=True)
 
 
 def run_file_io(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
