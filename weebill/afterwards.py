@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from .functions import describe, is_async
-from .threads import run_in_thread
+from .threads import finish_in_thread
 
 __all__ = ["Afterwards"]
 
@@ -24,7 +25,8 @@ logger = logging.getLogger("weebill")
 
 
 class Afterwards:
-    """The things to do after one answer. `cleanup` is closed last, with the `error` that was answered.
+    """The things to do after one answer. `cleanup` is closed last, with the `error` that was answered, or
+    that left no answer: who was cancelled has not done what it was to do.
 
     >>> app, told = App(), []
     >>> @app.get("/")
@@ -36,7 +38,7 @@ class Afterwards:
     """
 
     def __init__(self) -> None:
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.work: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.cleanup = AsyncExitStack()
 
@@ -51,7 +53,10 @@ class Afterwards:
     async def _clean_up(self) -> None:
         error = self.error
         try:
-            await self.cleanup.__aexit__(type(error) if error else None, error, None)
+            if error is None:
+                await self.cleanup.aclose()
+            else:  # with its traceback, or it would lose it
+                await self.cleanup.__aexit__(type(error), error, error.__traceback__)
         except Exception as raised:
             if raised is not error:  # it has been told of already
                 logger.error("a dependency failed while it was cleaned up", exc_info=raised)
@@ -59,6 +64,9 @@ class Afterwards:
 
 async def _attempt(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     try:
-        await (function(*args, **kwargs) if is_async(function) else run_in_thread(function, *args, **kwargs))
+        if is_async(function):
+            await function(*args, **kwargs)
+        else:
+            await finish_in_thread(partial(function, *args, **kwargs))
     except Exception as error:
         logger.error("the background work %s failed", describe(function), exc_info=error)

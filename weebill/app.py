@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import sys
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Se
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Never, TypeVar
+from typing import Any, Never, TypeVar, cast
 
 from .binding import Handler, bind
 from .bridges.asgi import serve_scope
@@ -24,7 +25,7 @@ from .injection import Overrides
 from .life import Life, Lifespan, as_context_manager
 from .mount import Mount
 from .pipeline import bound, compose
-from .recovery import recover, recover_outside, send_failed
+from .recovery import recover, recover_outside, send_failed, tell_cleanup
 from .refusals import allow_field, answer_options, method_of_preflight, raise_refusal
 from .requests import Request, current_request
 from .router import Area, Route, Router
@@ -446,10 +447,20 @@ class App(Router):
                 response = await (route.answer or self._composed(route))(request)
             except Exception as error:  # of what was registered late and does not fit
                 response = await recover_outside(route, request, error)
+            except asyncio.CancelledError as error:
+                if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+                    raise
+                # It was a task that the program waited for, and not this one.
+                failure = RuntimeError("something that it waited for was cancelled")
+                failure.__cause__ = error
+                response = await recover_outside(route, request, failure)
             try:
                 await response.send(exchange)
             except Exception as error:
                 await send_failed(route, request, error, response)
+        except BaseException as error:
+            tell_cleanup(request, error)
+            raise
         finally:
             if request._afterwards is not None:
                 await request._afterwards.run()

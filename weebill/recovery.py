@@ -37,15 +37,14 @@ from .threads import run_in_thread
 if TYPE_CHECKING:
     from .router import Route, Router
 
-__all__ = ["recover", "recover_outside", "send_failed"]
+__all__ = ["recover", "recover_outside", "send_failed", "tell_cleanup"]
 
 logger = logging.getLogger("weebill")
 
 
 async def recover(route: Route, request: Request, error: Exception) -> Response:
     """The answer to an exception: the nearest handler for it, else the standard page."""
-    if request._afterwards is not None and request._afterwards.error is None:
-        request._afterwards.error = error
+    tell_cleanup(request, error)
     if isinstance(error, ProtocolError):  # in the middle of a streamed content
         error = HTTPException(error.status_code, error.detail)
     handler, given = _error_handler(route.routers, error), error
@@ -104,6 +103,7 @@ async def send_failed(route: Route, request: Request, error: Exception, broken: 
     if isinstance(error, ClientDisconnected):
         return
     if exchange.started:
+        tell_cleanup(request, error)
         _log(route, request, error)
         exchange.abort()
         return
@@ -116,6 +116,12 @@ async def send_failed(route: Route, request: Request, error: Exception, broken: 
     except ResponseError as second:
         _log(route, request, second)
         exchange.abort()
+
+
+def tell_cleanup(request: Request, error: BaseException) -> None:
+    """Have dependencies end with the first `error` of their request: they do not take it for done."""
+    if request._afterwards is not None and request._afterwards.error is None:
+        request._afterwards.error = error
 
 
 def _log(route: Route, request: Request, error: Exception) -> None:
