@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from test_typed_values import faults
+from typing_extensions import TypeAliasType
 from wires import LIVE, connected
 
 from weebill import App, Cookie, Depends, Header, HTTPException, Request, Response, Router, abort
@@ -136,6 +138,28 @@ def test_a_dependency_may_stand_in_the_annotation() -> None:
         return [a, b, c.limit]
 
     assert get(handler, "/?limit=3").json() == [["plain", 3], {"limit": 3}, 3]
+
+
+def test_a_dependency_may_stand_behind_the_name_of_a_type() -> None:
+    named = TypeAliasType("named", Annotated[Any, Depends(plain)])  # `type named = ...` from 3.12 on
+
+    def handler(a: Any, b: Any) -> Any:
+        return [a, b]
+
+    handler.__annotations__.update(a=named, b=Annotated[named, "more"])
+    assert get(handler, "/?limit=3").json() == [["plain", 3], ["plain", 3]]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the `type` statement")
+def test_a_marker_may_stand_behind_the_name_of_a_type() -> None:
+    def handler(size: Any) -> Any:
+        return [size]
+
+    scope = {"Annotated": Annotated, "Header": Header}
+    exec("type Size = Annotated[int, Header('x-size')]", scope)
+    handler.__annotations__["size"] = scope["Size"]
+    assert get(handler, "/", headers={"x-size": "4"}).json() == [4]
+    assert faults(get(handler, "/?size=4")) == {"header.x-size": "missing"}
 
 
 def test_the_parameters_of_a_dependency_come_from_everywhere() -> None:

@@ -45,6 +45,8 @@ __all__ = [
     "is_upload",
     "items",
     "members",
+    "metadata",
+    "metadata_within",
     "name_of",
     "stripped",
     "tidying",
@@ -66,6 +68,30 @@ def stripped(annotation: Any) -> Any:
             annotation = annotation.__value__
         else:
             return annotation
+
+
+def metadata(annotation: Any) -> tuple[Any, ...]:
+    """What `Annotated[...]` says of the whole, seen through `type X = Annotated[...]`."""
+    found: tuple[Any, ...] = ()
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *said = get_args(annotation)
+            found += tuple(said)
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return found
+
+
+def metadata_within(annotation: Any) -> Iterator[Any]:
+    """What `Annotated[...]` says of a part: of a member of a union, of the items of a list."""
+    todo, seen = list(get_args(stripped(annotation))), set[int]()
+    while todo:
+        part = todo.pop()
+        if id(part) not in seen:  # a type may hold itself
+            seen.add(id(part))
+            yield from metadata(part)
+            todo += get_args(stripped(part))
 
 
 def members(annotation: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_origin
 
+from .annotations import metadata
 from .binding import Parameter, Resolver, Source
 from .errors import PatternError
 from .event_errors import (
@@ -28,7 +29,7 @@ from .event_errors import (
     RouteError,
 )
 from .functions import describe
-from .injection import DependencyCache, Injection, markers
+from .injection import DependencyCache, Injection
 from .routing import compile_pattern
 
 __all__ = ["Context", "Data", "Event", "Param", "Route", "event_injection"]
@@ -314,7 +315,7 @@ def _by_class(parameter: Parameter) -> Resolver[Event[Any]] | None:
 def _marked(where: str) -> Source[Event[Any]]:
     def source(parameter: Parameter) -> Resolver[Event[Any]] | None:
         name = parameter.name
-        found = [m for m in markers(parameter) if isinstance(m, _Marker)]
+        found = [m for m in metadata(parameter.annotation) if isinstance(m, _Marker)]
         if not found:
             return None
         of_path = found[0] is _Marker.PARAM

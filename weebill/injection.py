@@ -21,9 +21,9 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from .annotations import stripped
+from .annotations import metadata, metadata_within, stripped
 from .binding import Handler, Parameter, Resolver, Source, bind, itself
 from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
@@ -42,7 +42,6 @@ __all__ = [
     "Plan",
     "bind_handler",
     "depend",
-    "markers",
     "require_async",
 ]
 
@@ -96,11 +95,6 @@ def require_async(function: Function, purpose: str) -> None:
         raise SignatureError(f"{describe(function)} yields; {purpose} it must return: return a generator")
     if not is_async(function):
         raise SignatureError(f"{describe(function)} is not an async def, as it must be {purpose}")
-
-
-def markers(parameter: Parameter) -> tuple[Any, ...]:
-    """The metadata of a parameter that is annotated with `Annotated[...]`."""
-    return get_args(parameter.annotation)[1:] if get_origin(parameter.annotation) is Annotated else ()
 
 
 class Overrides(dict[Function, Function]):
@@ -165,6 +159,15 @@ class DependencyCache(dict[Any, Any]):
             future.cancel()  # does nothing unless we were cancelled
 
 
+def _check_none_within(parameter: Parameter, function: Function, purpose: str) -> None:
+    """Raises SignatureError for a Depends() that nobody would see: what it is to check would be believed."""
+    if any(isinstance(m, Dependency) for m in metadata_within(parameter.annotation)):
+        raise SignatureError(
+            f"the Depends() of {parameter.name!r} of {describe(function)} {purpose} is inside of its type; "
+            "write Annotated[... | None, Depends(...)], around the whole"
+        )
+
+
 def _awaited(function: Function, purpose: str) -> Call[Any]:
     """How an event's functions are called."""
     require_async(function, purpose)
@@ -197,8 +200,10 @@ class Injection(Generic[S]):
         below = (*above, function)
 
         def dependency(parameter: Parameter) -> _Resolved[S] | None:
-            asked = [m for m in (parameter.default, *markers(parameter)) if isinstance(m, Dependency)]
+            said = (parameter.default, *metadata(parameter.annotation))
+            asked = [m for m in said if isinstance(m, Dependency)]
             if not asked:
+                _check_none_within(parameter, function, purpose)
                 return None
             fn = asked[0].fn or stripped(parameter.annotation)
             if fn is inspect.Parameter.empty:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -28,6 +28,8 @@ from .annotations import (
     is_upload,
     items,
     members,
+    metadata,
+    metadata_within,
     name_of,
     stripped,
     tidying,
@@ -139,9 +141,13 @@ class _Sources:
     # -- one source after the other
 
     def _marked(self, parameter: Parameter) -> Resolver[Request] | None:
-        metadata = get_args(parameter.annotation)[1:] if get_origin(parameter.annotation) is Annotated else ()
-        found = [m for m in (parameter.default, *metadata) if isinstance(m, Marker)]
+        found = [m for m in (parameter.default, *metadata(parameter.annotation)) if isinstance(m, Marker)]
         if not found:
+            if any(isinstance(m, Marker) for m in metadata_within(parameter.annotation)):
+                raise SignatureError(
+                    f"{self._of(parameter)} is marked inside of its type; write "
+                    "Annotated[... | None, Query()], around the whole"
+                )
             return None
         marker = found[0]
         if parameter.name in self._converters:
