@@ -351,6 +351,19 @@ def test_the_query_fills_a_whole_class() -> None:
     ]
 
 
+def test_no_item_of_a_class_may_be_not_a_number() -> None:
+    @dataclass
+    class Weights:
+        grams: list[float]
+        most: float = 1.0
+
+    answer = ask(echo(Annotated[Weights, Query()]), "/?grams=1&grams=nan&most=inf")
+    assert faults(answer) == {
+        "query.grams[1]": 'expected a finite number, got "nan"',
+        "query.most": 'expected a finite number, got "inf"',
+    }
+
+
 def test_all_faults_of_such_a_class_are_told() -> None:
     async def handler(filter: Annotated[Filter, Query()], page: Annotated[Page, Query()]) -> None: ...  # noqa: A002
 

@@ -357,10 +357,11 @@ def _group(place: Place, parameter: Parameter) -> Resolver[Request]:
     """A whole class, each of its fields from one name."""
     kind = stripped(parameter.annotation)
     plan = [
-        (f.key, f.key.replace("_", "-") if place is HEADER else f.key, is_list(f.annotation), _cleaning(f))
+        (f, f.key.replace("_", "-") if place is HEADER else f.key, is_list(f.annotation), _cleaning(f))
         for f in fields_of(kind) or ()
     ]
-    make = _maker(kind, place)
+    is_secret = place.secret != frozenset()
+    make = _maker(kind, place.label, is_secret)
     config = getattr(kind, "__struct_config__", None)
     takes_all = place in (QUERY, FORM) and config is not None and config.forbid_unknown_fields
 
@@ -368,15 +369,17 @@ def _group(place: Place, parameter: Parameter) -> Resolver[Request]:
         values = place.values(request)
         found: dict[str, Any] = dict.fromkeys(values) if takes_all else {}
         faults: list[Fault] = []
-        for key, name, many, clean in plan:
+        for field, name, many, clean in plan:
             texts = values.getlist(name)
             try:
                 texts = [text for text in map(clean, texts) if text is not None]
-            except msgspec.ValidationError:
-                faults += find_faults(texts[0], float, f"{place.label}.{name}", False)
-            found.pop(key, None)
+            except msgspec.ValidationError as error:
+                where, value = f"{place.label}.{name}", texts if many else texts[0]
+                of_field = find_faults(value, field.annotation, where, False, is_secret)
+                faults += of_field or [Fault(where, str(error))]
+            found.pop(field.key, None)
             if texts:
-                found[key] = texts if many else texts[0]
+                found[field.key] = texts if many else texts[0]
         try:
             value = make(found)
         except ValidationError as error:
@@ -396,11 +399,10 @@ def _cleaning(field: Field) -> Callable[[str], str | None]:
     return lambda text: tidy(text) if text else None
 
 
-def _maker(kind: Any, place: Place) -> Callable[[dict[str, Any]], Any]:
+def _maker(kind: Any, place: str, is_secret: bool) -> Callable[[dict[str, Any]], Any]:
     """A function that makes a `kind` of texts. Raises TypeError for one that cannot be made of them."""
-    is_secret = place.secret != frozenset()
     if is_pydantic(kind):
-        return pydantic_maker(kind, place.label, is_secret)
+        return pydantic_maker(kind, place, is_secret)
     if problem := unreadable(kind):
         raise TypeError(problem)
 
@@ -408,7 +410,7 @@ def _maker(kind: Any, place: Place) -> Callable[[dict[str, Any]], Any]:
         try:
             return msgspec.convert(found, kind, strict=False)
         except msgspec.ValidationError as error:
-            faults = find_faults(found, kind, place.label, False, is_secret)
-            raise ValidationError(faults or [Fault(place.label, str(error))]) from None
+            faults = find_faults(found, kind, place, False, is_secret)
+            raise ValidationError(faults or [Fault(place, str(error))]) from None
 
     return completed(kind, make)
