@@ -108,6 +108,8 @@ class MultipartReader:
             self._parse(self._held)
             self._fail("it does not end with its last boundary")
         self._parse(held[: -len(last)], held[-len(last) :])
+        if self._part is not None:  # what looks like the last boundary is its content
+            self._fail("it does not end with its last boundary")
         for _, upload in self.files:
             upload.on_disk = self.store.on_disk
 
