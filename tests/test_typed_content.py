@@ -13,6 +13,7 @@ import pytest
 from test_typed_values import Colour, faults
 
 from weebill import App, Meta, Request, ValidationError
+from weebill.faults import MAX_LOOKED_AT, find_faults
 from weebill.testing import Result, TestClient
 
 T = TypeVar("T")
@@ -414,3 +415,25 @@ def test_large_content_is_read_from_its_file() -> None:
 def test_content_of_50_000_integer_like_names_is_read_at_once() -> None:
     answer = send(dict[str, int], {str(n * 2**61): n for n in range(50_000)})
     assert answer.status_code == 200
+
+
+def test_no_more_of_an_object_is_looked_at_than_of_a_list() -> None:
+    class Counted(dict[str, Any]):
+        looked_at = 0
+
+        def items(self) -> Any:
+            for pair in super().items():
+                self.looked_at += 1
+                yield pair
+
+    counted = Counted((str(n), 1) for n in range(3 * MAX_LOOKED_AT))
+    assert find_faults(counted, dict[str, int], "body") == []
+    assert counted.looked_at <= MAX_LOOKED_AT
+
+
+def test_unknown_fields_are_told_in_their_order() -> None:
+    class Strict(msgspec.Struct, forbid_unknown_fields=True):
+        a: int
+
+    value = {"a": 1, **{f"b{n}": n for n in range(1000)}}
+    assert [fault.place for fault in find_faults(value, Strict, "body")] == [f"body.b{n}" for n in range(100)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
+from itertools import islice
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -84,7 +85,7 @@ class _Search:
             return
         if not is_record(kind):  # it is a mapping
             item_kind = args[1] if len(args) == 2 else Any
-            for key, item in value.items():
+            for key, item in islice(value.items(), self.left + 1):
                 yield item, item_kind, f"{place}.{_cut(key)}"
             return
         fields = self.fields[kind] = self.fields.get(kind) or fields_of(kind) or []
@@ -95,7 +96,8 @@ class _Search:
                 self._add(f"{place}.{field.key}", "missing")
         config = getattr(kind, "__struct_config__", None)
         if config is not None and config.forbid_unknown_fields:
-            for key in value.keys() - {field.key for field in fields} - {config.tag_field}:
+            known = {field.key for field in fields} | {config.tag_field}
+            for key in islice((key for key in value if key not in known), MAX_FAULTS):
                 self._add(f"{place}.{_cut(key)}", "unknown")
 
     def _convert(self, value: Any, annotation: Any, place: str) -> None:
