@@ -90,6 +90,15 @@ def test_an_error_has_the_form_that_the_client_reads(
         assert answer.text == f"{status} <i> & why\n"
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "text/plain"])
+def test_what_is_no_utf_8_keeps_no_error_from_being_told(accept: str) -> None:
+    answer = TestClient(failing(HTTPException(404, "no bird\udcff here"))).get(
+        "/", headers={"accept": accept}
+    )
+    assert answer.status_code == 404
+    assert "no bird? here" in answer.text
+
+
 def test_a_page_runs_nothing_and_loads_nothing() -> None:
     pages = [get(failing(HTTPException(404))), get(failing()), get(failing(debug=True))]
     pages.append(get(App(debug=True), "/nowhere"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from traceback import FrameSummary, TracebackException
 from typing import TYPE_CHECKING, Any
 
-from .error_pages import PROBLEM, error_response, page, preferred
+from .error_pages import PROBLEM, error_response, page, preferred, sendable
 from .errors import HTTPException, reason_phrase
 from .functions import describe
 from .requests import Request
@@ -114,11 +114,11 @@ def exception_response(request: Request, error: Exception) -> Response:
     if form == "html":
         response: Response = page(title.partition("\n")[0], _exception_body(request, told, text), 500, STYLE)
     elif form == "json":
-        lines = _sendable(text).splitlines()
-        problem = {"title": reason_phrase(500), "status": 500, "detail": _sendable(title), "traceback": lines}
+        lines = sendable(text).splitlines()
+        problem = {"title": reason_phrase(500), "status": 500, "detail": sendable(title), "traceback": lines}
         response = JSONResponse(problem, 500, media_type=PROBLEM)
     else:
-        response = PlainTextResponse(_sendable(text), 500)
+        response = PlainTextResponse(sendable(text), 500)
     return _kept_private(response)
 
 
@@ -291,7 +291,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
     return f"<table>{''.join(f'<tr><td>{name}<td>{value}' for name, value in rows)}</table>"
 
 
-# -- secrets, and what cannot be sent
+# -- secrets
 
 
 def _masked(name: str, value: str) -> str:
@@ -305,8 +305,3 @@ def _masked_source(text: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} …"
-
-
-def _sendable(text: str) -> str:
-    """Without half surrogate pairs, which are no UTF-8."""
-    return text.encode("utf-8", "replace").decode()

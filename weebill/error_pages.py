@@ -14,7 +14,7 @@ from .headers import best_match
 from .requests import Request
 from .responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-__all__ = ["error_response", "page", "preferred"]
+__all__ = ["error_response", "page", "preferred", "sendable"]
 
 PROBLEM = "application/problem+json"
 
@@ -55,11 +55,11 @@ _IN_WORDS = {
 def error_response(request: Request, error: HTTPException) -> Response:
     """The answer to `error`. A problem document carries its `members` too; a page of a fault of ours names
     the request as the log does."""
-    status, phrase = error.status_code, reason_phrase(error.status_code)
+    status, phrase, said = error.status_code, reason_phrase(error.status_code), sendable(error.detail)
     form = preferred(request)
     if form == "html":
         title = f"{status} {phrase}".strip()
-        detail = error.detail if error.detail != phrase else _IN_WORDS.get(status, "")
+        detail = said if said != phrase else _IN_WORDS.get(status, "")
         lines = [f"<h1>{title}</h1>"]
         faults = error.errors if isinstance(error, ValidationError) else ()
         if faults:
@@ -70,12 +70,12 @@ def error_response(request: Request, error: HTTPException) -> Response:
         response: Response = page(title, "\n".join(lines), status)
     elif form == "json":
         problem: dict[str, Any] = {"title": phrase, "status": status}
-        if error.detail != phrase:
-            problem["detail"] = error.detail
+        if said != phrase:
+            problem["detail"] = said
         problem.update(error.members)
         response = JSONResponse(problem, status, media_type=PROBLEM)
     else:
-        response = PlainTextResponse(f"{status} {error.detail}\n", status)
+        response = PlainTextResponse(f"{status} {said}\n", status)
     for name, value in {"x-content-type-options": "nosniff", **error.headers}.items():
         response.headers[name] = value
     response.headers.add("vary", "Accept")
@@ -85,10 +85,14 @@ def error_response(request: Request, error: HTTPException) -> Response:
 def page(title: str, body: str, status: int, style: str = STYLE) -> HTMLResponse:
     """A page of our own. `title` is escaped here, the markup in `body` by the caller."""
     content = _PAGE.format(title=escape(title), style=style, body=body)
-    # A message may hold half a surrogate pair, which is no UTF-8.
-    response: HTMLResponse = HTMLResponse(content.encode("utf-8", "replace"), status)
+    response: HTMLResponse = HTMLResponse(sendable(content), status)
     response.headers["content-security-policy"] = _policy(style)
     return response
+
+
+def sendable(text: str) -> str:
+    """`text` without half surrogate pairs, which a message may hold and which are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @lru_cache
