@@ -226,6 +226,23 @@ def test_a_dependency_runs_once_per_request_unless_it_is_not_kept(is_async: bool
     assert client.get("/").json() == [4, 4, 5, 6]
 
 
+def test_what_many_depend_on_is_planned_once() -> None:
+    def make(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def outer(a: Any = Depends(inner), b: Any = Depends(inner)) -> Any:
+            return a + 1
+
+        return outer
+
+    last: Callable[..., Any] = lambda: 0  # noqa: E731
+    for _ in range(50):  # 2 ** 50 ways lead to the first
+        last = make(last)
+
+    def handler(x: int = Depends(last)) -> list[int]:
+        return [x]
+
+    assert get(handler).json() == [50]
+
+
 def test_a_value_of_none_is_kept_too() -> None:
     def nothing() -> None:
         calls.append(1)

@@ -191,9 +191,14 @@ class Injection(Generic[S]):
 
     def plan(self, function: Function, purpose: str) -> Plan[S]:
         """How to call `function` for a subject. Raises SignatureError, with `purpose` at its end."""
-        return self._plan(function, purpose, ())
+        return self._plan(function, purpose, (), {})
 
-    def _plan(self, function: Function, purpose: str, above: tuple[Function, ...]) -> Plan[S]:
+    def _plan(
+        self, function: Function, purpose: str, above: tuple[Function, ...], known: dict[Any, Plan[S]]
+    ) -> Plan[S]:
+        # What many depend on is planned once. Not with overrides: what stands for what depends on who asks.
+        if (plan := known.get(_key(function))) is not None and not self.overrides:
+            return plan
         call = self.caller(function, purpose)
         if function in above:
             raise SignatureError(f"{describe(function)} depends on itself {purpose}")
@@ -211,11 +216,13 @@ class Injection(Generic[S]):
                 raise SignatureError(f"the Depends() of {who} names no function, and no annotation a class")
             if self.overrides and (other := self.overrides.get(_key(fn), fn)) not in below:
                 fn = other  # which may ask for the one that it replaces
-            inner = self._plan(fn, f"as a dependency of {describe(function)} {purpose}", below)
+            inner = self._plan(fn, f"as a dependency of {describe(function)} {purpose}", below, known)
             key = Dependency(fn, asked[0].use_cache, asked[0].timeout)
             return _Resolved(key, inner, self.cache)
 
-        return Plan(function, call, bind(function, (dependency, *self.sources(function, purpose)), purpose))
+        sources = (dependency, *self.sources(function, purpose))
+        plan = known[_key(function)] = Plan(function, call, bind(function, sources, purpose))
+        return plan
 
 
 class Plan(Generic[S]):
