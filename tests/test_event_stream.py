@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from live_client import Server
 from wires import LIVE
 
-from weebill import App, Event, EventStream, Request, StreamingResponse, TestClient, abort, event_stream
+from weebill import (
+    App,
+    Event,
+    EventStream,
+    Request,
+    Response,
+    StreamingResponse,
+    TestClient,
+    abort,
+    event_stream,
+)
 from weebill.errors import ClientDisconnected, ReturnValueError
 from weebill.server.memory import MemoryExchange
 
@@ -400,3 +410,20 @@ def test_a_handlers_own_dependencies_on_the_request_work_in_a_stream() -> None:
     assert [e["id"] for e in read_events(client.get("/from/3").content)] == ["3", "4"]
     again = client.get("/from/3", headers={"last-event-id": "9"}).content
     assert [e["data"] for e in read_events(again)] == ["9", "10"]
+
+
+def test_a_stream_that_turns_out_to_be_of_events_keeps_each_cookie() -> None:
+    app = App()
+
+    @app.get("/")
+    async def events() -> Any:
+        yield Event("a")
+
+    @app.after_request
+    def remember(response: Response) -> None:
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+
+    answer = TestClient(app).get("/")
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert [line.partition(";")[0] for line in answer.headers.getlist("set-cookie")] == ["a=1", "b=2"]

@@ -256,6 +256,13 @@ def test_a_response_in_a_tuple_takes_status_and_fields() -> None:
 # -- streams
 
 
+def test_fields_in_a_tuple_may_be_pairs_several_of_one_name() -> None:
+    fields = [("Set-Cookie", "a=1"), ("set-cookie", "b=2"), ("content-type", "text/csv")]
+    answer = to_response(("a", 200, fields))
+    assert answer.headers.getlist("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers.getlist("content-type") == ["text/csv; charset=utf-8"]
+
+
 def test_a_stream_is_closed_when_its_client_goes() -> None:
     log: list[str] = []
 

@@ -182,16 +182,25 @@ class MutableHeaders(Headers):
             self[name] = value
         return self[name]
 
-    def update(self, headers: Mapping[str, str]) -> None:
-        """Set each of these fields.
+    def update(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        """Set each of these fields; where a name comes several times, each line of it (Set-Cookie).
 
         >>> response = Response("hello")
         >>> response.headers.update({"cache-control": "no-store", "x-bird": "weebill"})
         >>> response.headers["cache-control"]
         'no-store'
         """
-        for name, value in headers.items():
-            self[name] = value
+        if isinstance(headers, Headers):
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw]
+        elif isinstance(headers, Mapping):
+            headers = headers.items()
+        names: set[str] = set()
+        for name, value in headers:
+            if name.lower() in names:
+                self.add(name, value)
+            else:
+                self[name] = value
+                names.add(name.lower())
 
     def _remove(self, name: str) -> None:
         key = name.lower().encode("latin-1")

@@ -433,7 +433,7 @@ def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> R
         raise ReturnValueError(f"{_where(handler)} returned the status {value[1]}; they go from 200 to 599")
     response.status_code = value[1]
     if len(value) == 3 and value[2]:
-        response.headers.update(dict(value[2]))
+        response.headers.update(value[2])
         if isinstance(value[0], str):
             say_charset(response.headers)
     return response
