@@ -66,8 +66,9 @@ def Depends(  # noqa: N802
     """As a parameter's default, or in its `Annotated[...]`: fill it with what `fn` returns or yields.
 
     The parameters of `fn` are filled in the same way as a handler's. `fn` is a function, `async def` or
-    `def`, a class, or a generator, whose part after `yield` runs when the answer has been sent, with the
-    exception that was answered, if there was one, raised at the `yield`; for events it is an `async def`.
+    `def`, a class, or a generator, whose part after `yield` runs when the answer has been sent; raised at the
+    `yield` is the exception that was answered, broke the answer off, or kept it from being given (a handler
+    that was cancelled: CancelledError), if there was one. For events it is an `async def`.
     Without `fn` it is the class that the parameter is annotated with. `use_cache`: once per request or
     context. `timeout` in seconds, for `fn` and what it depends on; beyond it TimeoutError.
 
