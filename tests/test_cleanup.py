@@ -205,7 +205,10 @@ def test_a_full_queue_keeps_nothing_from_being_closed_or_done() -> None:
 
 def test_what_a_def_handler_uses_is_closed_when_its_thread_has_done_with_it() -> None:
     app, ends = App(), []
-    gate, closed = threading.Event(), threading.Event()
+    begun, gate, cancelled, closed = (threading.Event() for _ in range(4))
+
+    async def outermost(request: Request) -> Any:
+        request.background(cancelled.set)  # before anything is closed
 
     async def resource() -> AsyncIterator[str]:
         try:
@@ -214,14 +217,18 @@ def test_what_a_def_handler_uses_is_closed_when_its_thread_has_done_with_it() ->
             ends.append("closed")
             closed.set()
 
-    @app.get("/", timeout=0.05)
-    def handler(a: str = Depends(resource)) -> str:
+    @app.get("/", cancel_on_disconnect=True)
+    def handler(a: str = Depends(resource), b: None = Depends(outermost)) -> str:
+        begun.set()
         gate.wait(10)
         ends.append("handler left")
         return a
 
-    with LiveServer(app) as server:
-        assert httpx.get(server.url).status_code == 503
+    with Server(app) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert begun.wait(10)
+        assert cancelled.wait(10)
         gate.set()
         assert closed.wait(10)
     assert ends == ["handler left", "closed"]
