@@ -300,3 +300,13 @@ def test_an_attribute_of_another_frameworks_request_is_noted_with_what_to_write(
 def test_an_option_that_app_does_not_have_is_told_with_those_that_it_has() -> None:
     with pytest.raises(ConfigurationError, match=r"App takes no option 'title'; there are name, .*lifespan$"):
         App(title="Birds")  # type: ignore[call-arg]
+
+
+def test_a_def_that_returns_a_coroutine_is_told_to_wait_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def later() -> str:
+        return "late"
+
+    app = App()
+    app.get("/")(lambda: later())
+    assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
+    assert "returned a coroutine: write async def, or await it" in caplog.text

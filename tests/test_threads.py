@@ -49,12 +49,18 @@ def test_a_call_runs_in_a_worker_and_its_result_comes_back() -> None:
     assert results == [(3, 1), 255]
 
 
+def leave() -> None:
+    raise GeneratorExit
+
+
 def test_an_exception_comes_back_too() -> None:
     async def use(pool: WorkerThreads) -> None:
         with pytest.raises(ZeroDivisionError):
             await run_in_thread(divmod, 1, 0)
         with pytest.raises(RuntimeError, match="StopIteration"):
             await run_in_thread(next, iter(()))
+        with pytest.raises(RuntimeError, match="GeneratorExit"):
+            await run_in_thread(leave)
         assert await run_in_thread(abs, -1) == 1
         assert pool.unfinished == 0
 

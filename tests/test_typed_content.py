@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NamedTuple, NotRequired, TypedDict, TypeVar
@@ -12,7 +13,7 @@ import pydantic
 import pytest
 from test_typed_values import Colour, faults
 
-from weebill import App, Meta, Request, ValidationError
+from weebill import App, Depends, Meta, Request, ValidationError
 from weebill.faults import MAX_LOOKED_AT, find_faults
 from weebill.testing import Result, TestClient
 
@@ -437,3 +438,34 @@ def test_unknown_fields_are_told_in_their_order() -> None:
 
     value = {"a": 1, **{f"b{n}": n for n in range(1000)}}
     assert [fault.place for fault in find_faults(value, Strict, "body")] == [f"body.b{n}" for n in range(100)]
+
+
+class Where(msgspec.Struct):
+    text: str
+    thread: str = ""
+
+    def __post_init__(self) -> None:
+        self.thread = threading.current_thread().name
+
+
+@pytest.mark.parametrize("depends", [False, True])
+def test_long_content_is_read_in_a_thread_and_does_not_hold_up_the_loop(depends: bool) -> None:
+    app = App()
+
+    async def nothing() -> None: ...
+
+    if depends:
+
+        @app.post("/")
+        async def with_dependency(where: Where, _: Annotated[None, Depends(nothing)]) -> str:
+            return where.thread
+    else:
+
+        @app.post("/")
+        async def without(where: Where) -> str:
+            return where.thread
+
+    client = TestClient(app)
+    assert not client.post("/", json={"text": "short"}).text.startswith("weebill-worker")
+    assert client.post("/", json={"text": "x" * (1 << 19)}).text.startswith("weebill-worker")
+    assert client.post("/", json={"text": ["x" * (1 << 19)]}).status_code == 422

@@ -29,7 +29,7 @@ from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
 from .requests import Request
 from .routing import Converter
-from .sources import FromPath, RequestSources
+from .sources import FromContent, FromPath, RequestSources
 from .threads import finish_in_thread, run_in_thread
 
 __all__ = [
@@ -258,6 +258,9 @@ class Plan(Generic[S]):
                 arguments[name] = await dependency(subject)
             except ValidationError as error:
                 faults += error.errors
+        content = _content_among(self.values)
+        if content is not None and content.is_large(cast(Request, subject)):
+            return await run_in_thread(_filled, self.values, subject, arguments, faults)
         return _filled(self.values, subject, arguments, faults)
 
     def here(self, subject: S) -> Any:
@@ -285,6 +288,10 @@ def _filled(
     if faults:
         raise ValidationError(faults)
     return arguments
+
+
+def _content_among(values: Mapping[str, Resolver[Any]]) -> FromContent | None:
+    return next((resolve for resolve in values.values() if isinstance(resolve, FromContent)), None)
 
 
 class _Resolved(Generic[S]):
@@ -390,7 +397,16 @@ def _direct(handler: Handler, values: dict[str, Resolver[Request]], in_path: int
         return handler if _is_first(handler, only) else lambda request: handler(**{only: request})
     if in_path == len(values) and all(isinstance(resolver, FromPath) for resolver in resolvers):
         return lambda request: handler(**request.params)  # PERF: no dict is built for the usual handler
-    return lambda request: handler(**_filled(values, request, {}, []))
+    content = _content_among(values)
+    if content is None or not is_async(handler) or is_generator(handler):
+        return lambda request: handler(**_filled(values, request, {}, []))
+
+    async def read_in_thread(request: Request) -> Any:
+        return await handler(**await run_in_thread(_filled, values, request, {}, []))
+
+    return lambda request: (
+        read_in_thread(request) if content.is_large(request) else handler(**_filled(values, request, {}, []))
+    )
 
 
 def _is_first(handler: Handler, name: str) -> bool:

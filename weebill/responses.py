@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from contextlib import aclosing
 from functools import lru_cache
 from hashlib import sha256
+from inspect import iscoroutine
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args, get_type_hints
 
@@ -390,6 +391,9 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
         return _kind_of_stream(handler)(value)
     if isinstance(value, msgspec.Struct) or hasattr(value, "model_dump") or dataclasses.is_dataclass(value):
         return JSONResponse(value)
+    if iscoroutine(value):
+        value.close()
+        raise ReturnValueError(f"{_where(handler)} returned a coroutine: write async def, or await it")
     raise ReturnValueError(
         f"{_where(handler)} returned {type(value).__name__}: return str, bytes, dict, list, "
         "a dataclass, None, a generator, (body, status), (body, status, headers) or a Response"

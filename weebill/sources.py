@@ -44,11 +44,35 @@ from .requests import Request
 from .routing import CONVERTERS, Converter
 from .validation import completed, json_reader, pydantic_maker, text_reader
 
-__all__ = ["FromPath", "RequestSources"]
+__all__ = ["FromContent", "FromPath", "RequestSources"]
 
 _MISSING: Any = inspect.Parameter.empty
 
 _CONVERTED = {"str": str, "int": int, "float": float, "uuid": UUID, "path": str}
+
+
+LARGE = 1 << 18  # bytes of JSON that keep the loop busy for a millisecond, and for more if they are wrong
+
+
+class FromContent:
+    """The resolver of a parameter that is the JSON content."""
+
+    __slots__ = ("_parameter", "_read")
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+        self._read = json_reader(parameter.annotation)
+
+    def is_large(self, request: Request) -> bool:
+        """Whether it is to be read in a thread."""
+        return request.exchange.body.size > LARGE
+
+    def __call__(self, request: Request) -> Any:
+        content = request.body
+        if not content:
+            return _absent("body", self._parameter)
+        _check_media_type(request)
+        return self._read(content)
 
 
 class FromPath:
@@ -209,7 +233,7 @@ class _Sources:
                 f"{self._of(parameter)} is the content, as {self._content!r} is; put both into one class"
             )
         self._content = parameter.name
-        return self._checked(parameter, lambda: _content(parameter))
+        return self._checked(parameter, lambda: FromContent(parameter))
 
     def _query(self, parameter: Parameter) -> Resolver[Request] | None:
         return _text(QUERY, parameter.name, parameter) if is_scalar(parameter.annotation) else None
@@ -321,20 +345,6 @@ def _path(parameter: Parameter) -> Resolver[Request]:
         except msgspec.ValidationError as error:
             found = find_faults(text, parameter.annotation, where, False)
             raise ValidationError(found or [Fault(where, str(error))]) from None
-
-    return resolve
-
-
-def _content(parameter: Parameter) -> Resolver[Request]:
-    """The JSON content."""
-    read = json_reader(parameter.annotation)
-
-    def resolve(request: Request) -> Any:
-        content = request.body
-        if not content:
-            return _absent("body", parameter)
-        _check_media_type(request)
-        return read(content)
 
     return resolve
 

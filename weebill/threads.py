@@ -145,8 +145,8 @@ class WorkerThreads:
                 continue
             if error is None:
                 future.set_result(result)
-            elif isinstance(error, StopIteration):  # a future refuses it, and so would a coroutine
-                future.set_exception(RuntimeError("a handler raised StopIteration"))
+            elif isinstance(error, StopIteration | GeneratorExit):  # they mean something to who awaits it
+                future.set_exception(RuntimeError(f"a function in a thread raised {type(error).__name__}"))
             else:
                 future.set_exception(error)
 
