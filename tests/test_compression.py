@@ -192,7 +192,7 @@ def test_what_is_not_installed_is_left_out_and_asking_for_it_is_an_error(
         monkeypatch.setitem(sys.modules, module, None)
     assert CompressionMiddleware().codings == ("gzip",)
     with pytest.raises(
-        ConfigurationError, match=r"'br' is not installed; pip install weebill\[compression\]"
+        ConfigurationError, match=r"'br' is not installed; it is of the extra weebill\[compression\]"
     ):
         CompressionMiddleware(codings=["br"])
 

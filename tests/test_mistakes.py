@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -310,3 +310,69 @@ def test_a_def_that_returns_a_coroutine_is_told_to_wait_for_it(caplog: pytest.Lo
     app.get("/")(lambda: later())
     assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
     assert "returned a coroutine: write async def, or await it" in caplog.text
+
+
+def test_a_missing_parameter_of_the_query_is_the_clients_fault() -> None:
+    app = App()
+
+    @app.get("/")
+    def index(request: Request) -> str:
+        return request.query["page"]
+
+    client = TestClient(app, headers={"accept": "application/json"})
+    answer = client.get("/?pag=1")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The query has no parameter 'page'.")
+    assert client.get("/?page=2").text == "2"
+
+
+def test_a_constraint_that_its_type_cannot_have_is_refused_at_registration() -> None:
+    with pytest.raises(
+        SignatureError, match=r"'q' of .* cannot be read: Can only set `ge` on a numeric"
+    ):
+
+        @App().get("/")
+        def index(q: Annotated[str, weebill.Meta(ge=1)]) -> str:
+            return q
+
+
+def test_an_error_handler_that_fails_does_not_hide_what_it_was_called_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App()
+
+    @app.get("/")
+    def index() -> None:
+        raise ValueError("origin")
+
+    @app.errorhandler(ValueError)
+    def explain(error: ValueError) -> float:
+        return 1 / 0
+
+    assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
+    assert "ValueError: origin" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_middleware_that_is_asked_for_in_the_wrong_place_says_where_it_is() -> None:
+    with pytest.raises(ImportError, match=r"write from weebill\.sessions import SessionMiddleware"):
+        from weebill import SessionMiddleware  # noqa: F401
+
+
+def test_background_takes_a_function_and_not_what_it_returns() -> None:
+    app = App()
+
+    @app.get("/")
+    def index(request: Request) -> str:
+        request.background(print("now"))  # type: ignore[func-returns-value]
+        return "hello"
+
+    with pytest.raises(ConfigurationError, match="takes a function and then its arguments, and not None"):
+        TestClient(app).get("/")
+
+
+def test_a_mistake_at_the_top_of_a_program_is_told_with_its_line(tmp_path: Path) -> None:
+    program = tmp_path / "app.py"
+    program.write_text('from weebill import App\napp = App()\n\napp.static("/s", "nowhere")\n')
+    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert ended.stderr.startswith(f"weebill: {program}:4: ")
+    assert ended.stderr.count("\n") == 1

@@ -243,6 +243,8 @@ def unreadable(annotation: Any) -> str:
     """Why msgspec cannot make values of this type, "" if it can."""
     try:
         infos = list(types_within(annotation))
+        if not is_pydantic(annotation):
+            msgspec.json.Decoder(annotation)  # which looks at constraints, too
     except Exception as error:
         return str(error).partition(" - type")[0]
     for info in infos:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Se
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Never, TypeVar, cast
 
 from .binding import Handler, bind
@@ -218,8 +219,8 @@ class App(Router):
     def static(self, prefix: str, folder: str | Path, *, name: str = "static", **options: Any) -> None:
         """Serve the files of `folder`, seen from the App's own, below `prefix`.
 
-        `url_for("static", file="app.css")` is the path of a file; of several folders under one name it means
-        the first, so give the others a `name` of their own. `options` are those of StaticFiles: `index`,
+        `url_for("static", file="app.css")` is the path of a file; of several folders each needs a `name` of
+        its own for that. `options` are those of StaticFiles: `index`,
         `listing`, `max_age`, `immutable` and `precompressed`. Register a folder at "/" behind all routes
         with parameters, which would be taken for files otherwise.
 
@@ -505,7 +506,10 @@ def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F]
 def _tell_mistakes_in_a_sentence(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """sys.excepthook: a mistake in how Weebill is used says itself where it is; all else has a traceback."""
     if isinstance(error, ConfigurationError):
-        print(f"weebill: {error}", file=sys.stderr)
+        ours = str(Path(__file__).parent)
+        places = [f"{f.filename}:{f.lineno}: " for f in extract_tb(trace) if not f.filename.startswith(ours)]
+        place = places[-1] if places and places[-1][:-2] not in str(error) else ""
+        print(f"weebill: {place}{error}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

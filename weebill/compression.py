@@ -50,9 +50,10 @@ class CompressionMiddleware:
     """Middleware that compresses answers: `app.middleware(CompressionMiddleware())`.
 
     `codings` are those to choose from, the preferred first: by default "br" and "zstd" as far as `brotli` and
-    `backports.zstd` are installed (`pip install weebill[compression]`), and "gzip". The client's weights come
-    before our preference. `level` goes from 1, fast, to 9, small. Content shorter than `minimum_size` bytes
-    is left alone, and so are files, mounted applications, ranges, types that are compressed by nature,
+    `backports.zstd` are installed, as by `pip install "path/to/weebill[compression]"`, and "gzip". The
+    client's weights come before our preference. `level` goes from 1, fast, to 9, small. Content shorter than
+    `minimum_size` bytes is left alone, and so are files, mounted applications, ranges, types that are
+    compressed by nature,
     content that has a coding and what says `Cache-Control: no-transform`. A stream is compressed piece by
     piece, and each piece can be read as soon as it arrives. Every answer that might have been compressed says
     `Vary: Accept-Encoding` (RFC 9110 section 12.5.3 and 12.5.5). Raises ConfigurationError.
@@ -80,7 +81,9 @@ class CompressionMiddleware:
             if coding not in _CODINGS:
                 raise ConfigurationError(f"{coding!r} is no coding of ours; there are {', '.join(_CODINGS)}")
             if not _is_installed(coding):
-                raise ConfigurationError(f"{coding!r} is not installed; pip install weebill[compression]")
+                raise ConfigurationError(
+                    f"{coding!r} is not installed; it is of the extra weebill[compression]"
+                )
         self.minimum_size = minimum_size
         self.level = level
         self.codings = tuple(codings if codings is not None else filter(_is_installed, _CODINGS))

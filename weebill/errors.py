@@ -198,7 +198,7 @@ class HTTPException(WeebillError):
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
     ) -> None:
-        if not 400 <= status_code <= 599:
+        if not isinstance(status_code, int) or not 400 <= status_code <= 599:
             raise ValueError(f"HTTPException takes a status from 400 to 599, not {status_code!r}")
         self.status_code = status_code
         self.detail = reason_phrase(status_code) if detail is None else detail
@@ -292,7 +292,8 @@ class MalformedForm(HTTPException):
 
 
 class MissingField(HTTPException, KeyError):
-    """A handler asks for a field or a file that the client has not sent. `in` and `get` ask without it.
+    """A handler asks for a field, a file or a parameter of the query that the client has not sent. `in` and
+    `get` ask without it.
 
     >>> app = App()
     >>> @app.post("/")
@@ -303,8 +304,8 @@ class MissingField(HTTPException, KeyError):
     "The form has no field 'name'."
     """
 
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(400, f"The form has no {kind} {name!r}.")
+    def __init__(self, place: str, kind: str, name: str) -> None:
+        super().__init__(400, f"The {place} has no {kind} {name!r}.")
 
 
 class UploadRefused(HTTPException, ValueError):

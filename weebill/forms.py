@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -25,11 +25,10 @@ from .errors import (
     FormTooLarge,
     HTTPException,
     MalformedForm,
-    MissingField,
     TooManyParts,
 )
 from .exchange import BUFFERED
-from .headers import MultiDict, parse_parameters
+from .headers import MultiDict, Sent, parse_parameters
 from .threads import run_file_io
 from .uploads import UploadFile
 
@@ -48,26 +47,11 @@ URLENCODED = "application/x-www-form-urlencoded"
 PIECE = 1 << 16  # bytes that are read at a time; more of urlencoded content is not decoded on the loop
 
 
-class _Sent(MultiDict[V]):
-    """What a client has sent: to ask for what is not there is its fault and not the program's."""
-
-    __slots__ = ("_kind",)
-
-    def __init__(self, kind: str, pairs: Iterable[tuple[str, V]]) -> None:
-        super().__init__(pairs)
-        self._kind = kind
-
-    def __getitem__(self, name: str) -> V:
-        if name not in self._values:
-            raise MissingField(self._kind, name)
-        return super().__getitem__(name)
-
-
 @dataclass(frozen=True, slots=True)
 class FormData:
     """A form: its text `fields` and its `files`, by name, those of one name in the order in which they came.
 
-    `fields[name]` and `files[name]` raise MissingField, a 400, where there is none; `get` and `in` do not.
+    `fields[name]` and `files[name]` raise a 400, where there is none; `get` and `in` do not.
 
     >>> app = App()
     >>> @app.post("/", stream=True)
@@ -237,7 +221,7 @@ class FormReader:
 
 def _form_data(reader: Reader | None = None) -> FormData:
     fields, files = (reader.fields, reader.files) if reader is not None else ((), ())
-    return FormData(_Sent("field", fields), _Sent("file", files))
+    return FormData(Sent("form", "field", fields), Sent("form", "file", files))
 
 
 def _no_room(error: OSError) -> HTTPException:

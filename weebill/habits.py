@@ -67,6 +67,7 @@ _NAMES = {
     "BackgroundTasks": "write request.background(function, ...)",
     "Blueprint": "write Router",
     "Body": "a parameter whose type is a class with fields is the content",
+    "EventSourceResponse": "write EventStream",
     "FastAPI": "write App",
     "Field": "write Meta",
     "Flask": "write App",
@@ -79,6 +80,24 @@ _NAMES = {
     "send_file": "write FileResponse(path)",
     "session": "write request.session",
 }
+_MODULES = {
+    "CORSMiddleware": "cors",
+    "CSRFMiddleware": "csrf",
+    "CompressionMiddleware": "compression",
+    "GZipMiddleware": "compression import CompressionMiddleware",
+    "LiveServer": "testing",
+    "ProxyHeadersMiddleware": "proxy_headers",
+    "RateLimitMiddleware": "rate_limit",
+    "RequestIDMiddleware": "request_ids",
+    "SecurityHeadersMiddleware": "security_headers",
+    "SessionMiddleware": "sessions",
+    "TimeoutMiddleware": "timeouts",
+    "TrustedHostMiddleware": "trusted_hosts",
+    "csrf_token": "csrf",
+    "hash_password": "passwords",
+    "run_in_thread": "threads",
+    "verify_password": "passwords",
+}
 _FOREIGN = {
     "annotated_types": "write Meta(...) of weebill",
     "fastapi": "import it from weebill",
@@ -89,6 +108,9 @@ _DEFAULTS = ("Body", "Cookie", "Depends", "FieldInfo", "File", "Form", "Header",
 
 def missing_name(module: str, name: str) -> ImportError | AttributeError:
     """The error for a name that `weebill` has not, with what to write where another framework has it."""
+    if name in _MODULES:
+        where = _MODULES[name] if " " in _MODULES[name] else f"{_MODULES[name]} import {name}"
+        return ImportError(f"{module} has no {name!r}; write from {module}.{where}", name=module)
     if name in _NAMES:  # an AttributeError would lose its words in `from weebill import ...`
         return ImportError(f"{module} has no {name!r}; {_NAMES[name]}", name=module)
     return AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
+from .errors import MissingField
+
 __all__ = [
     "Fields",
     "Headers",
@@ -238,6 +240,9 @@ class MultiDict(Mapping[str, V]):
     def __getitem__(self, name: str) -> V:
         return self._values[name][0]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
     def getlist(self, name: str) -> list[V]:
         """Every value of that name, in order."""
         return list(self._values.get(name, ()))
@@ -256,17 +261,35 @@ class MultiDict(Mapping[str, V]):
         return f"MultiDict({self.multi_items()!r})"
 
 
+class Sent(MultiDict[V]):
+    """What a client has sent in one `place`: to ask for what is not there is its fault and not the program's.
+    `kind` is what the place holds."""
+
+    __slots__ = ("_kind", "_place")
+
+    def __init__(self, place: str, kind: str, pairs: Iterable[tuple[str, V]] = ()) -> None:
+        super().__init__(pairs)
+        self._place = place
+        self._kind = kind
+
+    def __getitem__(self, name: str) -> V:
+        if name not in self._values:
+            raise MissingField(self._place, self._kind, name)
+        return self._values[name][0]
+
+
 def parse_query(query: str) -> MultiDict[str]:
     """The pairs of a query or urlencoded form. Only "&" separates; bytes that are not UTF-8 become U+FFFD.
 
     Raises ValueError beyond 1,000 pairs.
     """
     if not query:
-        return MultiDict()
+        return Sent("query", "parameter")
     try:
-        return MultiDict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS))
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS)
     except ValueError:
         raise ValueError(f"The query has more than {MAX_QUERY_PARAMETERS} parameters.") from None
+    return Sent("query", "parameter", pairs)
 
 
 def parse_cookies(value: str) -> dict[str, str]:

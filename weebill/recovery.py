@@ -57,6 +57,8 @@ async def recover(route: Route, request: Request, error: Exception) -> Response:
         try:
             return await _handle_error(handler, request, given)
         except Exception as second:
+            if second.__cause__ is None and second.__context__ is None:  # it was raised in a thread
+                second.__context__ = error
             error = second
             if not isinstance(error, HTTPException):
                 _log(route, request, error)

@@ -496,6 +496,10 @@ class Request:
         >>> TestClient(app).post("/register").text, sent
         ('registered', ['a letter of welcome'])
         """
+        if not callable(function):
+            raise ConfigurationError(
+                f"request.background takes a function and then its arguments, and not {function!r}"
+            )
         self.afterwards.work.append((function, args, kwargs))
 
     def __repr__(self) -> str:

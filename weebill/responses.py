@@ -429,8 +429,9 @@ def _kind_of_stream(handler: Callable[..., Any] | None) -> Callable[..., Streami
 
 def _from_tuple(value: tuple[Any, ...], handler: Callable[..., Any] | None) -> Response:
     if len(value) not in (2, 3) or not isinstance(value[1], int) or isinstance(value[0], tuple):
+        hint = "; the body comes first" if value and type(value[0]) is int else ""
         raise ReturnValueError(
-            f"{_where(handler)} returned a tuple, but not (body, status) or (body, status, headers)"
+            f"{_where(handler)} returned a tuple, but not (body, status) or (body, status, headers){hint}"
         )
     response = to_response(value[0], handler)
     if not 200 <= value[1] <= 599:

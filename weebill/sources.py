@@ -198,7 +198,7 @@ class _Sources:
         if place is FILE:
             raise SignatureError(f"{self._of(parameter)} is a file; annotate it with UploadFile")
         if is_scalar(parameter.annotation):
-            return _text(place, key, parameter)
+            return self._checked(parameter, lambda: _text(place, key, parameter))
         fields = fields_of(stripped(parameter.annotation))
         if fields is None or not all(is_scalar(f.annotation) for f in fields) or name is not None:
             raise SignatureError(
@@ -236,7 +236,9 @@ class _Sources:
         return self._checked(parameter, lambda: FromContent(parameter))
 
     def _query(self, parameter: Parameter) -> Resolver[Request] | None:
-        return _text(QUERY, parameter.name, parameter) if is_scalar(parameter.annotation) else None
+        if not is_scalar(parameter.annotation):
+            return None
+        return self._checked(parameter, lambda: _text(QUERY, parameter.name, parameter))
 
     def _refuse(self, parameter: Parameter) -> None:
         """The end of the row: nothing fills it."""
@@ -292,6 +294,8 @@ def _direct(place: Place, key: str, parameter: Parameter) -> Resolver[Request]:
 def _text(place: Place, key: str, parameter: Parameter) -> Resolver[Request]:
     """A value made of a text, or of each text of that name."""
     read = text_reader(parameter.annotation)
+    if problem := unreadable(parameter.annotation):
+        raise TypeError(problem)
     if is_list(parameter.annotation):
         return _direct(place, key, parameter) if read is None else _many(place, key, parameter, read)
     where, is_secret = f"{place.label}.{key}", place.is_secret(key)
@@ -300,10 +304,9 @@ def _text(place: Place, key: str, parameter: Parameter) -> Resolver[Request]:
 
     def resolve(request: Request) -> Any:
         values: Any = place.values(request)
-        try:
-            text = values[key]
-        except KeyError:
+        if key not in values:
             return _absent(where, parameter)
+        text = values[key]
         if read is None:
             return text
         if not text and blank_is_absent:  # as a browser sends an input that nobody has filled in
