@@ -326,9 +326,7 @@ def test_a_missing_parameter_of_the_query_is_the_clients_fault() -> None:
 
 
 def test_a_constraint_that_its_type_cannot_have_is_refused_at_registration() -> None:
-    with pytest.raises(
-        SignatureError, match=r"'q' of .* cannot be read: Can only set `ge` on a numeric"
-    ):
+    with pytest.raises(SignatureError, match=r"'q' of .* cannot be read: Can only set `ge` on a numeric"):
 
         @App().get("/")
         def index(q: Annotated[str, weebill.Meta(ge=1)]) -> str:
