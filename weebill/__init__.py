@@ -6,7 +6,6 @@ from msgspec import Meta
 
 from .app import App
 from .errors import HTTPException, ValidationError
-from .files import FileResponse
 from .injection import Depends
 from .parameters import Cookie, File, Form, Header, Query
 from .redirects import RedirectResponse, redirect, safe_path
@@ -24,6 +23,7 @@ from .templates import render_template, render_template_string, stream_template,
 
 if TYPE_CHECKING:
     from .event_stream import Event, EventStream
+    from .files import FileResponse
     from .sessions import flash, get_flashed_messages
     from .testing import TestClient
     from .uploads import UploadFile
@@ -69,6 +69,7 @@ __all__ = [
 _LATER = {
     "Event": ".event_stream",
     "EventStream": ".event_stream",
+    "FileResponse": ".files",
     "TestClient": ".testing",
     "UploadFile": ".uploads",
     "flash": ".sessions",

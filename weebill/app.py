@@ -34,7 +34,6 @@ from .routing import compile_pattern
 from .secret_keys import checked_keys, keys_of_environment
 from .settings import load
 from .sites import Sites, common_routers
-from .static import StaticFiles
 from .templates import Templates
 from .urls import URLs, check_base_url
 
@@ -233,6 +232,8 @@ class App(Router):
         >>> app.url_for("pictures", file="a bird.png")
         '/pictures/a%20bird.png'
         """
+        from .static import StaticFiles  # a hello has no files
+
         try:
             handler = StaticFiles(self.root / folder, **options)
         except TypeError as error:
