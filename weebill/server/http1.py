@@ -82,7 +82,8 @@ class HTTP1Connection(ClientConnection):
         self.exchange: HTTP1Exchange | None = None
         self._parser = state.new_parser()
         self._reading = Reading.HEAD
-        self._buffer = b""  # the beginning of a head, or what a client has pipelined
+        # The beginning of a head, or, as a bytearray, what a client has pipelined.
+        self._buffer: bytes | bytearray = b""
         self._searched = 0  # how far _buffer was searched for the end of its head
         self._content: Content | None = None
         self._requests = 0
@@ -110,7 +111,11 @@ class HTTP1Connection(ClientConnection):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self._consume(self._buffer + data if self._buffer else data)
+        if self._reading is Reading.ANSWER:
+            self._hold(data)
+            self.let_go_if_answered()
+        else:
+            self._consume(bytes(self._buffer) + data if self._buffer else data)
 
     def eof_received(self) -> bool:
         """The client sends no more. What it asked for completely is still answered (RFC 9112 section 9.6)."""
@@ -139,12 +144,15 @@ class HTTP1Connection(ClientConnection):
             self._refuse(error, data)
 
     def _hold(self, data: bytes) -> None:
-        """Let a pipelined request wait for the answer before it."""
-        self._buffer = data
+        """Let a pipelined request wait for the answer before it. It may come byte by byte."""
+        if isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:
+            self._buffer = bytearray(data)
         self._searched = 0
         if self.exchange is not None:
             self.exchange.is_awaited = True
-        if len(data) > self.state.settings.max_pipelined:
+        if len(self._buffer) > self.state.settings.max_pipelined:
             self._pause_reading()
 
     def _take_head(self, data: bytes) -> bytes:
@@ -249,7 +257,7 @@ class HTTP1Connection(ClientConnection):
         """Read the chunks that were left for a later turn."""
         if not self._buffer or self._reading is not Reading.CONTENT or self._must_wait():
             return
-        data, self._buffer = self._buffer, b""
+        data, self._buffer = bytes(self._buffer), b""
         self._consume(data)
         if self._reading is Reading.CONTENT and not self._buffer and not self._must_wait():
             self.resume_reading()
@@ -354,7 +362,7 @@ class HTTP1Connection(ClientConnection):
             if self._is_idle():
                 self.close()
             else:
-                self._refuse(ProtocolError(400, "The head ended early."), self._buffer)
+                self._refuse(ProtocolError(400, "The head ended early."), bytes(self._buffer))
         elif self.exchange is not None and self.exchange.phase is Phase.FINISHED:
             self.let_go_if_answered()
         elif self.exchange is not None and self.exchange.may_be_cancelled:
@@ -444,7 +452,8 @@ class HTTP1Connection(ClientConnection):
         if self._paused_reading:
             self.resume_reading()
         if self._buffer:
-            self._consume(self._buffer)
+            held, self._buffer = bytes(self._buffer), b""
+            self._consume(held)
         if self._eof:
             self._end_input()
         elif self.state.is_stopping:
@@ -512,7 +521,7 @@ class HTTP1Connection(ClientConnection):
                     self._linger()
             elif elapsed >= settings.header_timeout:
                 error = RequestTimeout(f"No complete head in {settings.header_timeout:g} seconds.")
-                self._refuse(error, self._buffer)
+                self._refuse(error, bytes(self._buffer))
         elif self._reading is not Reading.LINGER:
             if self._reading is Reading.CONTENT:
                 self._check_pace(now)
