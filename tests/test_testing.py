@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -459,3 +461,13 @@ def test_a_file_without_a_name_is_sent_as_browsers_send_an_empty_input() -> None
         return list(request.files)
 
     assert TestClient(app).post("/", files={"photo": ("", b""), "note": b"text"}).json() == ["note"]
+
+
+def test_a_client_that_nobody_closes_lets_its_program_end_in_silence() -> None:
+    program = (
+        "import asyncio\nfrom weebill import App, TestClient\napp = App()\n"
+        "@app.get('/')\nasync def index():\n    return await asyncio.to_thread(str, 'hello')\n"
+        "client = TestClient(app)\nprint(client.get('/').text)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("hello\n", "")

@@ -94,6 +94,11 @@ class _TravelLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.selector.time()
 
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        # It waits in a new thread, and a client that nobody has closed ends when no thread can start any more.
+        with suppress(RuntimeError):
+            await super().shutdown_default_executor(*args)
+
 
 class LoopThread:
     """An event loop that runs in a thread of its own until `close`, or until nobody holds the object."""
