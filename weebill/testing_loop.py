@@ -95,7 +95,7 @@ class _TravelLoop(asyncio.SelectorEventLoop):
         return self.selector.time()
 
     async def shutdown_default_executor(self, *args: Any) -> None:
-        # It waits in a new thread, and a client that nobody has closed ends when no thread can start any more.
+        # It waits in a new thread; a client that nobody has closed ends when no thread can start any more.
         with suppress(RuntimeError):
             await super().shutdown_default_executor(*args)
 
