@@ -135,8 +135,10 @@ def test_a_client_is_an_ipv4_address_or_64_bits_of_an_ipv6_address(one: str, oth
 def test_a_connection_without_an_address_is_not_counted() -> None:
     async def main() -> None:
         wire = Wire(max_connections_per_client=1)
+        before = len(wire.state.connections)
         for _ in range(3):
             wire.state.add(object(), None)  # type: ignore[arg-type]
+        assert len(wire.state.connections) == before + 3
 
     asyncio.run(main())
 

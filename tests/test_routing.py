@@ -9,6 +9,7 @@ import pytest
 
 from weebill.errors import ConfigurationError, DuplicateRoute, PatternError
 from weebill.exchange import ENCODED_SLASH, decode_path
+from weebill.refusals import allow_field
 from weebill.routing import RouteTable, compile_pattern
 
 ID = UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
@@ -200,12 +201,21 @@ def test_values_arrive_under_the_names_of_their_own_route() -> None:
     assert table("GET /{a}/{b}").match("GET", f"/1{ENCODED_SLASH}2/3")[1] == {"a": "1/2", "b": "3"}
 
 
-def test_a_miss_tells_which_methods_the_path_takes() -> None:
+def test_a_path_knows_the_methods_that_it_takes() -> None:
     routes = table("GET,POST /a", "PUT /{x}", "DELETE /{x}/more", "HEAD /h")
-    assert routes.allowed("/a") == {"GET", "HEAD", "POST", "PUT"}
-    assert routes.allowed("/b") == {"PUT"}
-    assert routes.allowed("/h") == {"HEAD", "PUT"}
-    assert routes.allowed("/a/b") == set()
+
+    def methods(path: str) -> set[str]:
+        return {method for by_method, _ in routes.at(path) for method in by_method}
+
+    assert methods("/a") == {"GET", "POST", "PUT"}
+    assert methods("/b") == {"PUT"}
+    assert methods("/h") == {"HEAD", "PUT"}
+    assert methods("/a/b") == set()
+
+
+def test_allow_has_head_where_get_is_taken() -> None:
+    assert allow_field({"GET", "POST"}) == "GET, HEAD, OPTIONS, POST"
+    assert allow_field({"PUT"}) == "OPTIONS, PUT"
 
 
 @pytest.mark.parametrize(

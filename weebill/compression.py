@@ -301,13 +301,3 @@ def choose_coding(accept_encoding: str, codings: Sequence[str]) -> str | None:
     best = max(codings, key=lambda coding: choices.get(coding, others), default=None)
     weight = choices.get(best, others) if best is not None else 0.0
     return best if weight > 0 and weight >= choices.get("identity", others) else None
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client likes gzip at least as much as no coding at all.
-
-    >>> from weebill.compression import accepts_gzip
-    >>> accepts_gzip("gzip;q=0.5, identity;q=0.6")
-    False
-    """
-    return choose_coding(accept_encoding, ("gzip",)) is not None

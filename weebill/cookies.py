@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from .headers import http_date
+from .headers import http_date, is_token
 
 __all__ = ["format_cookie"]
 
@@ -16,7 +16,6 @@ MAX_COOKIE_SIZE = 4096  # bytes, with name and attributes: what every browser ke
 
 _FAR = 2**37  # seconds, in the year 6325; NaN is not below it
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _NO_COOKIE_OCTET = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265 section 4.1.1
 _NO_PATH = re.compile(r"[^ -:<-~]")  # RFC 6265 section 4.1.1, av-octet
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
@@ -95,7 +94,7 @@ def must_be_secure(name: str, samesite: str | None, partitioned: bool) -> bool:
 
 
 def _check_name_and_value(name: str, value: str) -> None:
-    if not _TOKEN.fullmatch(name):
+    if not is_token(name):
         raise ValueError(
             f"{name!r} is no name of a cookie: it takes letters, digits and !#$%&'*+-.^_`|~ only"
         )

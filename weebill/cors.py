@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
+from .headers import is_token
 from .responses import Response
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ DAY = 86400
 LONGEST = 300  # characters of an origin: a scheme, the longest name there is, and a port
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 6454
 _ANYBODY = ("https://weebill-4f1c.invalid", "http://weebill-4f1c.invalid")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class CORSMiddleware:
@@ -120,7 +120,7 @@ def _words(name: str, given: Iterable[str], with_credentials: bool) -> list[str]
             f"{name} has '*' beside allow_credentials, which browsers refuse; list what is allowed"
         )
     for word in words:
-        if name != "allow_origins" and not _TOKEN.fullmatch(word):
+        if name != "allow_origins" and not is_token(word):
             raise ConfigurationError(f"{word!r} in {name} is no name")
     return words
 

@@ -89,7 +89,7 @@ class CSRFMiddleware:
     def startup(self, app: Any) -> None:
         """Make sure that the session is there when it is wanted."""
         for route in app.routes:
-            order = [*(m for router in route.routers for m in router.middlewares), *route.middlewares]
+            order = route.whole_chain
             behind = order[order.index(self) :] if self in order else []
             if any(isinstance(middleware, SessionMiddleware) for middleware in behind):
                 raise ConfigurationError(

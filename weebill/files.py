@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import stat
 import time
@@ -23,7 +22,7 @@ from urllib.parse import quote
 
 from .conditional import not_modified_fields, parse_range, precondition, range_is_wanted
 from .errors import HTTPException
-from .headers import Fields, http_date, parse_http_date
+from .headers import Fields, http_date, is_token, parse_http_date
 from .responses import Response
 from .threads import run_file_io
 
@@ -385,12 +384,9 @@ async def _send_spans(exchange: Exchange, status: int, fields: Fields, copy: Cop
     await exchange.finish()
 
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-
 def _disposition(kind: str, filename: str) -> str:
     """A Content-Disposition (RFC 6266); the name twice, the second time with all its characters."""
-    if not _TOKEN.fullmatch(kind):
+    if not is_token(kind):
         raise ValueError(f"content_disposition_type is {kind!r}; there are 'attachment' and 'inline'")
     plain = "".join(c if " " <= c <= "~" and c not in '"\\/%' else "_" for c in filename)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

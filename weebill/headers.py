@@ -23,6 +23,7 @@ __all__ = [
     "best_match",
     "check_field",
     "http_date",
+    "is_token",
     "parse_cookies",
     "parse_http_date",
     "parse_parameters",
@@ -40,6 +41,11 @@ V = TypeVar("V")
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` is a token, as names of fields and cookies are (RFC 9110 section 5.6.2)."""
+    return text.isascii() and bool(_TOKEN.fullmatch(text.encode("ascii")))
 
 
 def check_field(name: bytes, value: bytes) -> None:

@@ -64,14 +64,9 @@ def compose(
     """The function that answers a request of `route`. `recover_outside` makes an answer of what a middleware
     raises, `overrides` are dependencies in the place of others. SignatureError for an unfit hook."""
     answer = _core(route, recover, _timed(route, bound(route, overrides)))
-    for middleware in reversed(_middlewares(route)):
+    for middleware in reversed(route.whole_chain):
         answer = _wrap(middleware, answer, recover_outside)
     return answer
-
-
-def _middlewares(route: Route) -> list[Handler]:
-    """The middleware of its routers and its own, the outermost first."""
-    return [*(m for router in route.routers for m in router.middlewares), *route.middlewares]
 
 
 def _wrap(middleware: Handler, call_next: Answer, recover: Recover) -> Answer:

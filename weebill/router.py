@@ -59,6 +59,11 @@ class Route:
         return describe(self.handler)
 
     @property
+    def whole_chain(self) -> list[Handler]:
+        """The middleware of its routers and its own, the outermost first."""
+        return [*(m for router in self.routers for m in router.middlewares), *self.middlewares]
+
+    @property
     def converters(self) -> dict[str, Converter]:
         """The parameters that a request brings: those of the host's name, then those of the path."""
         return {**(self.host.converters if self.host else {}), **self.pattern.converters}

@@ -297,13 +297,6 @@ class RouteTable(Generic[T]):
                 found.append((by_method, {name: _with_slashes(value) for name, value in params.items()}))
         return found
 
-    def allowed(self, path: str) -> set[str]:
-        """The methods that this path takes, for Allow; empty where it has no route at all."""
-        methods = {method for by_method, _ in self.at(path) for method in by_method}
-        if "GET" in methods:
-            methods.add("HEAD")
-        return methods
-
 
 def _with_slashes(value: Any) -> Any:
     return value.replace(ENCODED_SLASH, "/") if isinstance(value, str) else value

@@ -137,7 +137,3 @@ class Sites:
             if (params := site.host.match(name)) is not None:
                 (named if site.host.is_static else matching).append((site, params))
         return [*named, *matching, (self.everywhere, {})]
-
-    def all(self) -> list[Site]:
-        """Every site."""
-        return [self.everywhere, *self._by_host.values()]
