@@ -9,7 +9,7 @@ from http1_wire import PARSERS
 
 from weebill.errors import FieldsTooLarge, ProtocolError, TargetTooLong
 from weebill.server import head as head_module
-from weebill.server.head import Head, check_beginning, check_sizes, read_head
+from weebill.server.head import Head, HeadReader, check_beginning, check_sizes
 from weebill.server.worker import parser_factory
 from weebill.settings import Settings
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("parser", PARSERS)
 
 def read(parser: str, line: bytes = b"GET / HTTP/1.1", *fields: bytes, host: bytes = b"Host: a") -> Head:
     lines = [line, *((host,) if host else ()), *fields, b"", b""]
-    return read_head(b"\r\n".join(lines), parser_factory(parser)())
+    return HeadReader(parser_factory(parser)()).read(b"\r\n".join(lines), 100)
 
 
 def test_a_plain_head_is_read_whole(parser: str) -> None:
@@ -90,6 +90,53 @@ def test_a_bad_host_is_refused_each_time(parser: str) -> None:
     for _ in range(2):
         with pytest.raises(ProtocolError, match="Host is malformed"):
             read(parser, host=b"Host: a/b")
+
+
+# -- of the head before
+
+
+def test_equal_field_lines_mean_the_same_each_time(parser: str) -> None:
+    reader = HeadReader(parser_factory(parser)())
+    blocks = [
+        b"GET /%d HTTP/1.%d\r\nHost: a\r\n%b\r\n" % (n, minor, fields)
+        for n, fields in enumerate((b"X: y\r\n", b"Connection: close\r\n", b"Content-Length: 5\r\n", b""))
+        for minor in (1, 0)
+    ]
+    for first in blocks:
+        for second in blocks:
+            expected = HeadReader(parser_factory(parser)()).read(second, 100)
+            reader.read(first, 100)
+            for _ in range(3):
+                assert reader.read(second, 100) == expected
+
+
+def test_fields_that_somebody_changes_are_those_of_one_request(parser: str) -> None:
+    reader = HeadReader(parser_factory(parser)())
+    for _ in range(3):
+        head = reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n", 100)
+        assert head.fields == [(b"Host", b"a"), (b"X", b"y")]
+        head.fields.clear()
+
+
+def test_what_1_0_forgives_is_no_excuse_for_1_1(parser: str) -> None:
+    reader = HeadReader(parser_factory(parser)())
+    reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)
+    assert not reader.read(b"GET / HTTP/1.0\r\n\r\n", 100).keep_alive
+    with pytest.raises(ProtocolError, match="Host is missing"):
+        reader.read(b"GET / HTTP/1.1\r\n\r\n", 100)
+    assert reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100).keep_alive
+
+
+def test_a_connection_keeps_no_long_field_lines(parser: str) -> None:
+    reader = HeadReader(parser_factory(parser)())
+    for size in (10, 100_000, 10):
+        block = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"y" * size)
+        for _ in range(2):
+            assert reader.read(block, 100).fields[1] == (b"X", b"y" * size)
+        assert len(reader._lines) < 2048
+
+
+# -- of all peers
 
 
 def test_what_is_remembered_of_peers_is_bounded(parser: str) -> None:

@@ -52,7 +52,7 @@ from weebill.headers import (
 from weebill.proxy_headers import ProxyHeadersMiddleware, parse_forwarded
 from weebill.redirects import safe_path
 from weebill.routing import RouteTable, compile_pattern
-from weebill.server.head import read_head
+from weebill.server.head import HeadReader
 from weebill.server.memory import MemoryExchange
 from weebill.server.wire import response_head
 from weebill.server.worker import parser_factory
@@ -577,7 +577,7 @@ TARGETS = [b"a", b"/", b"%", b"%41", b"?", b"&", b"*", b"#", b"http://", b"@", b
 def reading(parser: str, head: bytes) -> Work:
     def work() -> None:
         with suppress(ProtocolError):
-            read_head(head, parser_factory(parser)())
+            HeadReader(parser_factory(parser)()).read(head, 1 << 30)
 
     return work
 

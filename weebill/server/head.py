@@ -15,7 +15,7 @@ from ..headers import Fields, split_host
 from ..settings import Settings
 from .state import Parser
 
-__all__ = ["Head", "check_beginning", "check_sizes", "read_head"]
+__all__ = ["Head", "HeadReader", "check_beginning", "check_sizes"]
 
 
 class Head(NamedTuple):
@@ -31,13 +31,16 @@ class Head(NamedTuple):
     expectation: str
 
 
-# RFC 9112 section 3. Single spaces, and no control or byte beyond ASCII in the target. A method longer than
-# 64 bytes is nobody's. HTTP/1.2 to 1.9 would be served as 1.1 (RFC 9110 section 6.2).
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
-_OTHER_VERSION = re.compile(_REQUEST_LINE.pattern.replace(rb"1\.", rb"[02-9]\."))
+# A method is a token (RFC 9110 section 9.1); one longer than 64 bytes is nobody's.
+# PERF: the usual ones need no check and no decoding.
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+# HTTP/1.2 to 1.9 would be served as 1.1 (RFC 9110 section 6.2).
+_VERSIONS = {b"HTTP/1.0": "1.0", **{b"HTTP/1.%d" % minor: "1.1" for minor in range(1, 10)}}
+_OTHER_VERSION = re.compile(rb"HTTP/[02-9]\.[0-9]")
 
 # This is no proxy, and an echo of credentials helps attackers only (RFC 9110 section 9.3.6 and 9.3.8).
-_NEVER = (b"CONNECT", b"TRACE")
+_NEVER = ("CONNECT", "TRACE")
 
 # The fields that mean something to the connection, by their spelling; others are remembered as plain.
 # PERF: one look-up for each field instead of lower() and a comparison.
@@ -47,6 +50,10 @@ _roles: dict[bytes, bytes] = {}
 _new = tuple.__new__  # PERF: a named tuple without its own constructor, three times as fast
 _MAX_SPELLINGS = 2000
 _MAX_LENGTH = 64  # bytes of a name that is remembered
+_MOST_KEPT = 2048  # bytes of field lines that a connection keeps
+
+# The fields, the length of the content, whether the connection persists, and the expectation: as in Head.
+Meaning = tuple[Fields, int | None, bool, str]
 
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -84,45 +91,99 @@ def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
         raise FieldsTooLarge(f"The fields are longer than {settings.max_fields_size} bytes.")
 
 
-def read_head(block: bytes, parser: Parser) -> Head:
-    """Read a complete head, from its first byte to its empty line. Raises ProtocolError: 505 for another
-    version, 501 for CONNECT, 400 for every fault."""
-    line = _REQUEST_LINE.match(block)
-    if line is None:
-        if _OTHER_VERSION.match(block):
-            check_beginning(block, 0, 0)  # byte by byte, a bad line end would have been found before
-            raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-        raise ProtocolError(400, "The request line is malformed.")
-    method, target, minor = line.groups()
+class HeadReader:
+    """Reads the heads of one connection.
+
+    PERF: clients send much the same with each request of a connection, many the very same field lines. What
+    the last ones meant is kept: equal bytes mean the same, and are not split and judged again.
+    """
+
+    __slots__ = ("_lines", "_meaning", "_parser")
+
+    _meaning: Meaning
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._lines = b""
+
+    def read(self, block: bytes, max_fields: int) -> Head:
+        """Read a complete head, from its first byte to its empty line. Raises ProtocolError: 505 for another
+        version, 501 for CONNECT, 400 for every fault, and FieldsTooLarge."""
+        line, _, lines = block.partition(b"\r\n")
+        method, target, http_version = _read_request_line(line, block)
+        if lines == self._lines and http_version == "1.1":
+            fields, length, keep_alive, expectation = self._meaning
+        else:
+            meaning = fields, length, keep_alive, expectation = self._judge(lines, http_version, max_fields)
+            if http_version == "1.1":
+                self._lines = lines if len(lines) <= _MOST_KEPT else b""
+                self._meaning = meaning
+        fields = fields.copy()  # what is done to them is done to this request alone
+        if target[:1] != "/":
+            target, fields = _other_form(method, target, fields)
+        if "#" in target:
+            raise ProtocolError(400, "The target has a fragment.")
+        return _new(Head, (method, target, http_version, fields, length, keep_alive, expectation))
+
+    def _judge(self, lines: bytes, http_version: str, max_fields: int) -> Meaning:
+        """What field lines mean for the connection."""
+        fields = self._parser.fields(lines)
+        if len(fields) > max_fields:
+            raise FieldsTooLarge(f"There are more than {max_fields} fields.")
+        host: bytes | None = None
+        framing: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            role = _roles.get(name)
+            if role is None:
+                role = _role(name)
+            if role:
+                if role is _HOST_FIELD and host is None:
+                    host = value
+                else:
+                    framing.setdefault(role, []).append(value)
+        if host not in _good_hosts or _HOST_FIELD in framing:  # PERF: the usual host was seen before
+            _check_hosts(host, framing.get(_HOST_FIELD), http_version)
+        if not framing:
+            return fields, 0, http_version != "1.0", ""
+        length = _length(framing.get(b"content-length"), framing.get(b"transfer-encoding"), http_version)
+        keep_alive = _persists(framing.get(b"connection"), http_version)
+        expectation = _expectation(framing[b"expect"]) if b"expect" in framing else ""
+        return fields, length, keep_alive, expectation
+
+
+def _read_request_line(line: bytes, block: bytes) -> tuple[str, str, str]:
+    """Method, target and version: between single spaces, and no control and no byte beyond ASCII in the
+    target (RFC 9112 section 3)."""
+    try:
+        name, path, version = line.split(b" ")
+        target = path.decode("ascii")
+    except ValueError:
+        raise _malformed_line() from None
+    if not target or not target.isprintable():
+        raise _malformed_line()
+    method, http_version = _METHODS.get(name), _VERSIONS.get(version)
+    if method is None or http_version is None:
+        return _unusual_method(name, version, block), target, _VERSIONS[version]
+    return method, target, http_version
+
+
+def _unusual_method(name: bytes, version: bytes, block: bytes) -> str:
+    if not _METHOD.fullmatch(name):
+        raise _malformed_line()
+    if version not in _VERSIONS:
+        if not _OTHER_VERSION.fullmatch(version):
+            raise _malformed_line()
+        check_beginning(block, 0, 0)  # byte by byte, a bad line end would have been found before
+        raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+    method = name.decode("ascii")
     if method in _NEVER:
         check_beginning(block, 0, 0)
-        raise ProtocolError(501, f"{method.decode('ascii')} is not served here.")
-    http_version = "1.0" if minor == b"0" else "1.1"
-    fields = parser.fields(block[line.end() :])
-    host: bytes | None = None
-    framing: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        role = _roles.get(name)
-        if role is None:
-            role = _role(name)
-        if role:
-            if role is _HOST_FIELD and host is None:
-                host = value
-            else:
-                framing.setdefault(role, []).append(value)
-    if host not in _good_hosts or _HOST_FIELD in framing:  # PERF: the usual host was seen before
-        _check_hosts(host, framing.get(_HOST_FIELD), http_version)
-    text = target.decode("ascii")
-    if text[0] != "/":
-        text, fields = _other_form(method, text, fields)
-    if "#" in text:
-        raise ProtocolError(400, "The target has a fragment.")
-    if not framing:
-        return _new(Head, (method.decode("ascii"), text, http_version, fields, 0, http_version != "1.0", ""))
-    length = _length(framing.get(b"content-length"), framing.get(b"transfer-encoding"), http_version)
-    keep_alive = _persists(framing.get(b"connection"), http_version)
-    expectation = _expectation(framing[b"expect"]) if b"expect" in framing else ""
-    return Head(method.decode("ascii"), text, http_version, fields, length, keep_alive, expectation)
+        raise ProtocolError(501, f"{method} is not served here.")
+    return method
+
+
+def _malformed_line() -> ProtocolError:
+    return ProtocolError(400, "The request line is malformed.")
 
 
 def _length(lengths: list[bytes] | None, codings: list[bytes] | None, http_version: str) -> int | None:
@@ -185,11 +246,11 @@ def _items(lines: Iterable[bytes]) -> set[bytes]:
     return {item.strip(b" \t").lower() for line in lines for item in line.split(b",")} - {b""}
 
 
-def _other_form(method: bytes, target: str, fields: Fields) -> tuple[str, Fields]:
+def _other_form(method: str, target: str, fields: Fields) -> tuple[str, Fields]:
     """The forms of a target besides a path (RFC 9112 section 3.2.2 to 3.2.4): the target as a path, and the
     fields with the Host that it names."""
     if target == "*":
-        if method != b"OPTIONS":
+        if method != "OPTIONS":
             raise ProtocolError(400, "The target * is for OPTIONS only.")
         return target, fields
     absolute = _ABSOLUTE.fullmatch(target)
@@ -199,6 +260,6 @@ def _other_form(method: bytes, target: str, fields: Fields) -> tuple[str, Fields
     host, path = absolute[1].encode("ascii"), absolute[2]
     _check_host(host)
     fields = [(b"host", host), *(field for field in fields if field[0].lower() != b"host")]
-    if method == b"OPTIONS" and not path:  # RFC 9112 section 3.2.4
+    if method == "OPTIONS" and not path:  # RFC 9112 section 3.2.4
         return "*", fields
     return (path if path.startswith("/") else "/" + path), fields

@@ -9,13 +9,13 @@ request that closes. What reading does at each moment is one state:
      │  no content ────────────────^  │
      │             (answered early) ──┤
      │                                v
-     └── a fault ─────────────────> LINGER ──> the transport is closed
+     └── a fault ───────────────> LINGERING ──> the transport is closed
 
-HEAD     a head is awaited, or part of it has come
-CONTENT  content comes (content.py)
-ANSWER   the request is complete, or broken, and its answer is not complete
-LINGER   the last answer is sent and our side is shut; what still comes is thrown away, so that no reset
-         overtakes the answer (RFC 9112 section 9.6)
+HEAD       a head is awaited, or part of it has come
+CONTENT    content comes (content.py)
+ANSWER     the request is complete, or broken, and its answer is not complete
+LINGERING  the last answer is sent and our side is shut; what still comes is thrown away, so that no reset
+           overtakes the answer (RFC 9112 section 9.6)
 
 The answer has a small state of its own (http1_exchange.py). The two meet in `_answered`.
 """
@@ -31,17 +31,16 @@ from ..body import NO_BODY, Body
 from ..errors import (
     BodyTooLarge,
     ClientDisconnected,
-    FieldsTooLarge,
     HandlerTimeout,
     HTTPException,
     ProtocolError,
     RequestTimeout,
 )
-from ..exchange import BUFFERED
+from ..exchange import BUFFERED, Intake
 from .connection import LINGER, ClientConnection
 from .content import Content, Use
-from .head import Head, check_beginning, check_sizes, read_head
-from .http1_exchange import HTTP1Exchange, Phase
+from .head import Head, HeadReader, check_beginning, check_sizes
+from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
 from .wire import CONTINUE, minimal
 
@@ -59,7 +58,10 @@ class Reading(Enum):
     HEAD = 1
     CONTENT = 2
     ANSWER = 3
-    LINGER = 4
+    LINGERING = 4
+
+
+HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
 class HTTP1Connection(ClientConnection):
@@ -69,7 +71,7 @@ class HTTP1Connection(ClientConnection):
         "_buffer",
         "_content",
         "_flush",
-        "_parser",
+        "_reader",
         "_reading",
         "_requests",
         "_searched",
@@ -80,8 +82,8 @@ class HTTP1Connection(ClientConnection):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self.exchange: HTTP1Exchange | None = None
-        self._parser = state.new_parser()
-        self._reading = Reading.HEAD
+        self._reader = HeadReader(state.new_parser())
+        self._reading = HEAD
         # The beginning of a head, or, as a bytearray, what a client has pipelined.
         self._buffer: bytes | bytearray = b""
         self._searched = 0  # how far _buffer was searched for the end of its head
@@ -95,7 +97,7 @@ class HTTP1Connection(ClientConnection):
     def connection_lost(self, error: Exception | None) -> None:
         self.output.lost = True
         self.state.remove(self)
-        self._reading = Reading.LINGER
+        self._reading = LINGERING
         self._buffer = b""
         self.output.wake()
         if self._task is None:
@@ -111,7 +113,7 @@ class HTTP1Connection(ClientConnection):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._reading is Reading.ANSWER:
+        if self._reading is ANSWER:
             self._hold(data)
             self.let_go_if_answered()
         else:
@@ -121,7 +123,7 @@ class HTTP1Connection(ClientConnection):
         """The client sends no more. What it asked for completely is still answered (RFC 9112 section 9.6)."""
         self._eof = True
         self._end_input()
-        return self._reading is not Reading.LINGER  # False has the transport closed
+        return self._reading is not LINGERING  # False has the transport closed
 
     # -- reading heads
 
@@ -129,12 +131,12 @@ class HTTP1Connection(ClientConnection):
         """Take from `data` what the state allows; keep or drop the rest."""
         try:
             while data:
-                if self._reading is Reading.HEAD:
+                if self._reading is HEAD:
                     data = self._take_head(data)
-                elif self._reading is Reading.CONTENT:
+                elif self._reading is CONTENT:
                     data = self._take_content(data)
                 else:
-                    if self._reading is Reading.ANSWER:
+                    if self._reading is ANSWER:
                         self._hold(data)
                         self.let_go_if_answered()
                     else:
@@ -166,15 +168,14 @@ class HTTP1Connection(ClientConnection):
         if end < 4:
             self._wait_for_head(data, start)
             return b""
-        if end > self.state.usual_head:
-            check_sizes(data, start, end, self.state.settings)
+        state = self.state
+        if end > state.usual_head:
+            check_sizes(data, start, end, state.settings)
         self._searched = 0
         self._buffer = b""
         rest = data[end:]
-        head = read_head(data[start:end] if rest or start else data, self._parser)
-        if len(head.fields) > self.state.settings.max_fields:
-            raise FieldsTooLarge(f"There are more than {self.state.settings.max_fields} fields.")
-        self._open(head, rest)
+        block = data[start:end] if rest or start else data
+        self._open(self._reader.read(block, state.settings.max_fields), rest)
         return rest
 
     def _wait_for_head(self, data: bytes, start: int) -> None:
@@ -188,31 +189,36 @@ class HTTP1Connection(ClientConnection):
 
     def _is_idle(self) -> bool:
         """Whether nothing of a head has come. The one empty line that is tolerated begins none."""
-        return self._reading is Reading.HEAD and self._buffer in (b"", b"\r\n")
+        return self._reading is HEAD and self._buffer in (b"", b"\r\n")
 
     def _open(self, head: Head, rest: bytes) -> None:
         """A head is complete: ask the application about its content, and begin unless that comes first."""
-        exchange = self.exchange = HTTP1Exchange(self, head)
+        state = self.state
+        method, target, http_version, fields, length, keep_alive, expectation = head
+        exchange = self.exchange = HTTP1Exchange(self, method, target, fields, http_version, keep_alive)
         self._requests += 1
-        if self.state.access_log is not None:
-            exchange.began = self.state.loop.time()
-        if head.expectation:
-            if head.expectation != "100-continue":
-                exchange.refusal = HTTPException(417, f"Nothing here expects {head.expectation!r}.")
-                exchange.keep_alive = False  # whether the content comes all the same, nobody knows
-            elif head.http_version != "1.0":
-                exchange.expects_continue = not rest
-        exchange.intake = self.state.application.__intake__(exchange)
-        if head.length == 0:
-            self._reading = Reading.ANSWER
+        if state.access_log is not None:
+            exchange.began = state.loop.time()
+        if expectation:
+            self._look_at_expectation(exchange, expectation, rest)
+        intake = exchange.intake = state.intake(exchange)
+        if length == 0:
+            self._reading = ANSWER
             self._run(exchange)
         else:
-            self._expect_content(exchange, head.length)
+            self._expect_content(exchange, intake, length)
+
+    def _look_at_expectation(self, exchange: HTTP1Exchange, expectation: str, rest: bytes) -> None:
+        if expectation != "100-continue":
+            exchange.refusal = HTTPException(417, f"Nothing here expects {expectation!r}.")
+            exchange.keep_alive = False  # whether the content comes all the same, nobody knows
+        elif exchange.http_version != "1.0":
+            exchange.expects_continue = not rest
 
     # -- reading content
 
-    def _expect_content(self, exchange: HTTP1Exchange, length: int | None) -> None:
-        settings, intake = self.state.settings, exchange.intake
+    def _expect_content(self, exchange: HTTP1Exchange, intake: Intake, length: int | None) -> None:
+        settings = self.state.settings
         limit = settings.max_body if intake.max_body is None else intake.max_body
         if length is not None and length > limit and intake.wanted and exchange.refusal is None:
             exchange.refusal = BodyTooLarge(limit)
@@ -221,7 +227,7 @@ class HTTP1Connection(ClientConnection):
             use = Use.DROP
         else:
             use = Use.HAND_ON if intake.stream else Use.GATHER
-        self._reading = Reading.CONTENT
+        self._reading = CONTENT
         self._content = exchange.content = Content(length, limit, use, self.state.now, settings)
         if use is not Use.GATHER:
             self._run(exchange)
@@ -255,11 +261,11 @@ class HTTP1Connection(ClientConnection):
 
     def _go_on(self) -> None:
         """Read the chunks that were left for a later turn."""
-        if not self._buffer or self._reading is not Reading.CONTENT or self._must_wait():
+        if not self._buffer or self._reading is not CONTENT or self._must_wait():
             return
         data, self._buffer = bytes(self._buffer), b""
         self._consume(data)
-        if self._reading is Reading.CONTENT and not self._buffer and not self._must_wait():
+        if self._reading is CONTENT and not self._buffer and not self._must_wait():
             self.resume_reading()
 
     def _must_wait(self) -> bool:
@@ -272,7 +278,7 @@ class HTTP1Connection(ClientConnection):
     def resume_reading(self) -> None:
         """Take more from the client, if it was to wait."""
         super().resume_reading()
-        if self._buffer and self._reading is Reading.CONTENT:
+        if self._buffer and self._reading is CONTENT:
             self.state.loop.call_soon(self._go_on)
 
     def _keep(self, piece: bytes, content: Content, exchange: HTTP1Exchange) -> None:
@@ -316,7 +322,7 @@ class HTTP1Connection(ClientConnection):
         if exchange.refusal is not None:
             cast(Content, self._content).drop()
             self._run(exchange)
-        elif self._reading is Reading.ANSWER:
+        elif self._reading is ANSWER:
             exchange.body.rewind()
             self._run(exchange)
 
@@ -325,9 +331,9 @@ class HTTP1Connection(ClientConnection):
         if exchange is None:  # it was answered early, and the rest was small
             self._await_head()
             return
-        if self._reading is not Reading.CONTENT:  # it was too long to the last byte
+        if self._reading is not CONTENT:  # it was too long to the last byte
             return
-        self._reading = Reading.ANSWER
+        self._reading = ANSWER
         if content.use is Use.HAND_ON:
             self.output.wake()
         elif content.use is Use.GATHER and self._flush is None:
@@ -351,19 +357,19 @@ class HTTP1Connection(ClientConnection):
         """Tell a handler that no more of its content comes; its answer is the last."""
         cast(Content, self._content).failure = error
         cast(HTTP1Exchange, self.exchange).keep_alive = False
-        self._reading = Reading.ANSWER
+        self._reading = ANSWER
         self.output.wake()
 
     def _end_input(self) -> None:
         """The client has shut its side."""
-        if self._reading is Reading.CONTENT:
+        if self._reading is CONTENT:
             self._end_content(ProtocolError(400, "The content ended early."))
-        elif self._reading is Reading.HEAD:
+        elif self._reading is HEAD:
             if self._is_idle():
                 self.close()
             else:
                 self._refuse(ProtocolError(400, "The head ended early."), bytes(self._buffer))
-        elif self.exchange is not None and self.exchange.phase is Phase.FINISHED:
+        elif self.exchange is not None and self.exchange.phase is FINISHED:
             self.let_go_if_answered()
         elif self.exchange is not None and self.exchange.may_be_cancelled:
             self.close()  # to shut one side looks like going away; this route has said which it is
@@ -377,7 +383,7 @@ class HTTP1Connection(ClientConnection):
 
     async def _answer(self, exchange: HTTP1Exchange) -> None:
         try:
-            await self.state.application.__exchange__(exchange)
+            await self.state.answer(exchange)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
@@ -399,7 +405,7 @@ class HTTP1Connection(ClientConnection):
         exchange, task = self.exchange, self._task
         if exchange is None or task is None or self.output.paused:
             return
-        if exchange.phase is Phase.FINISHED:
+        if exchange.phase is FINISHED:
             self.state.leave_behind(task)
             self._answered(exchange)
 
@@ -410,8 +416,9 @@ class HTTP1Connection(ClientConnection):
         if self.output.waiters:
             self.output.wake()
         self._forget_request()
-        is_over = self._reading is Reading.LINGER  # the client has gone, or was cut off
-        is_finished = exchange.phase is Phase.FINISHED
+        reading = self._reading
+        is_over = reading is LINGERING  # the client has gone, or was cut off
+        is_finished = exchange.phase is FINISHED
         if not is_over and not is_finished:
             self._unanswered(exchange)
         if self.state.access_log is not None and exchange.status:
@@ -420,7 +427,7 @@ class HTTP1Connection(ClientConnection):
             return
         if not exchange.keep_alive:
             self._linger()
-        elif self._reading is not Reading.CONTENT:
+        elif reading is not CONTENT:
             self._await_head()
         elif self._eof:
             self._linger()
@@ -435,7 +442,7 @@ class HTTP1Connection(ClientConnection):
                 exchange.body.close()
 
     def _unanswered(self, exchange: HTTP1Exchange) -> None:
-        if exchange.phase is Phase.NOTHING:
+        if exchange.phase is NOTHING:
             error = exchange.refusal
             if not isinstance(error, HandlerTimeout):
                 error = HTTPException(500, "The application gave no answer.")
@@ -446,7 +453,7 @@ class HTTP1Connection(ClientConnection):
             exchange.abort()
 
     def _await_head(self) -> None:
-        self._reading = Reading.HEAD
+        self._reading = HEAD
         self._content = None
         self._since = self.state.now
         if self._paused_reading:
@@ -464,7 +471,7 @@ class HTTP1Connection(ClientConnection):
         request, or so much content is to come that nobody wants to read it."""
         if self.state.is_stopping or (self._eof and not self._buffer):
             return True
-        if self._reading is not Reading.CONTENT:
+        if self._reading is not CONTENT:
             return False
         return exchange.expects_continue or not cast(Content, self._content).rest_is_small
 
@@ -488,7 +495,7 @@ class HTTP1Connection(ClientConnection):
 
     def _end_reading(self) -> None:
         super()._end_reading()
-        self._reading = Reading.LINGER
+        self._reading = LINGERING
         self._buffer = b""
 
     def cut(self) -> None:
@@ -500,9 +507,9 @@ class HTTP1Connection(ClientConnection):
         """The server stops: an idle connection ends, any other with the answer in flight."""
         if self._is_idle():
             self._linger()
-        elif self._reading is Reading.LINGER:
+        elif self._reading is LINGERING:
             self._end_soon()
-        elif self._reading is Reading.CONTENT and self.exchange is None:  # it has its answer
+        elif self._reading is CONTENT and self.exchange is None:  # it has its answer
             self._linger()
 
     # -- deadlines
@@ -515,15 +522,15 @@ class HTTP1Connection(ClientConnection):
             self._give_up(f"it read nothing for {settings.write_timeout:g}s")
             return
         elapsed = now - self._since - SWEPT
-        if self._reading is Reading.HEAD:
+        if self._reading is HEAD:
             if self._is_idle():
                 if elapsed >= (settings.idle_timeout if self._requests else settings.header_timeout):
                     self._linger()
             elif elapsed >= settings.header_timeout:
                 error = RequestTimeout(f"No complete head in {settings.header_timeout:g} seconds.")
                 self._refuse(error, bytes(self._buffer))
-        elif self._reading is not Reading.LINGER:
-            if self._reading is Reading.CONTENT:
+        elif self._reading is not LINGERING:
+            if self._reading is CONTENT:
                 self._check_pace(now)
             self._check_answer(now, elapsed)
         elif self._has_lingered(now):
@@ -543,14 +550,14 @@ class HTTP1Connection(ClientConnection):
         if exchange is None or self._task is None:
             return
         limit = settings.handler_timeout
-        if exchange.phase is Phase.NOTHING:
+        if exchange.phase is NOTHING:
             if limit and elapsed >= limit and not isinstance(exchange.refusal, HandlerTimeout):
                 logger.warning("%s %r had no answer within %gs", exchange.method, exchange.target, limit)
                 exchange.refusal = HandlerTimeout(limit)
                 self._cancel()
             elif self._eof and min(elapsed, self.output.silence(now)) >= settings.write_timeout:
                 self._probe(exchange)
-        elif exchange.phase is Phase.FINISHED:
+        elif exchange.phase is FINISHED:
             self.let_go_if_answered()
         elif self._may_have_gone() and self.output.silence(now) >= settings.write_timeout + SWEPT:
             self._give_up(f"nothing was sent for {settings.write_timeout:g}s, and it may have gone")
@@ -564,4 +571,4 @@ class HTTP1Connection(ClientConnection):
 
     def _may_have_gone(self) -> bool:
         """Whether only writing would tell: the client has shut its side, or is not read from."""
-        return self._reading is Reading.ANSWER and (self._eof or self._paused_reading)
+        return self._reading is ANSWER and (self._eof or self._paused_reading)

@@ -16,11 +16,10 @@ from enum import Enum
 from typing import Protocol, cast
 
 from ..errors import ClientDisconnected, ResponseError
-from ..exchange import BUFFERED, FILE_PIECE, Exchange, ReadableFile
+from ..exchange import FILE_PIECE, Exchange, Intake, ReadableFile
 from ..headers import Fields
 from ..settings import Settings
 from .content import Content, Use
-from .head import Head
 from .output import Output
 from .send_file import can_send_file, send_file
 from .state import State
@@ -29,13 +28,14 @@ from .wire import (
     LAST_CHUNK,
     ResponseHead,
     chunk,
+    content_length,
     has_no_content,
     interim_head,
     length_to_announce,
     response_head,
 )
 
-__all__ = ["Channel", "HTTP1Exchange", "Phase"]
+__all__ = ["FINISHED", "NOTHING", "STARTED", "Channel", "HTTP1Exchange", "Phase"]
 
 
 AT_ONCE = 65536  # bytes of one stream; then others have a turn, however fast its client is
@@ -47,6 +47,9 @@ class Phase(Enum):
     NOTHING = 1
     STARTED = 2
     FINISHED = 3
+
+
+NOTHING, STARTED, FINISHED = Phase  # PERF: before 3.12 `Phase.NOTHING` is a call
 
 
 class Channel(Protocol):
@@ -74,6 +77,9 @@ class Channel(Protocol):
 class HTTP1Exchange(Exchange):
     """One request and its answer."""
 
+    intake: Intake
+    began: float  # the loop's time, where the access log asks for it
+
     __slots__ = (
         "_bare",
         "_channel",
@@ -92,28 +98,29 @@ class HTTP1Exchange(Exchange):
         "status",
     )
 
-    def __init__(self, channel: Channel, head: Head) -> None:
-        super().__init__(
-            head.method,
-            head.target,
-            head.fields,
-            head.http_version,
-            channel.scheme,
-            channel.client,
-            channel.server,
-            channel.state.stopping,
+    def __init__(
+        self,
+        channel: Channel,
+        method: str,
+        target: str,
+        fields: Fields,
+        http_version: str,
+        keep_alive: bool,
+    ) -> None:
+        scheme, client, server = channel.scheme, channel.client, channel.server
+        # PERF: super() makes an object only to call this.
+        Exchange.__init__(
+            self, method, target, fields, http_version, scheme, client, server, channel.state.stopping
         )
         self._channel = channel
         self._output = channel.output
-        self.keep_alive = head.keep_alive
+        self.keep_alive = keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
         self.is_awaited = False  # another request waits for the end of this one
-        self.intake = BUFFERED
         self.content: Content | None = None  # None if there is none
-        self.phase = Phase.NOTHING
+        self.phase = NOTHING
         self.status = 0
         self.sent = 0  # bytes of content
-        self.began = 0.0  # the loop's time, where the access log asks for it
 
     @property
     def settings(self) -> Settings:
@@ -121,12 +128,12 @@ class HTTP1Exchange(Exchange):
 
     @property
     def started(self) -> bool:
-        return self.phase is not Phase.NOTHING
+        return self.phase is not NOTHING
 
     @property
     def may_be_cancelled(self) -> bool:
         """Whether the handler ends with its client. What it does behind its answer is let be."""
-        return self.intake.cancel_on_disconnect and self.phase is not Phase.FINISHED
+        return self.intake.cancel_on_disconnect and self.phase is not FINISHED
 
     async def read(self) -> bytes:
         content = self.content
@@ -153,12 +160,12 @@ class HTTP1Exchange(Exchange):
             self._output.send(CONTINUE)
 
     async def disconnected(self) -> None:
-        while self.phase is not Phase.FINISHED and not self._output.lost:
+        while self.phase is not FINISHED and not self._output.lost:
             await self._output.wait()
 
     async def inform(self, status: int, fields: Fields) -> None:
         head = interim_head(status, fields)
-        if self.phase is not Phase.NOTHING:
+        if self.phase is not NOTHING:
             raise ResponseError("an interim answer behind the beginning of the final one")
         if self._output.is_gone():
             raise ClientDisconnected
@@ -167,13 +174,16 @@ class HTTP1Exchange(Exchange):
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
-        length = length_to_announce(self.method, status, head, len(content))
-        framing = b"" if length is None else b"content-length: %d\r\n" % length
-        if has_no_content(self.method, status):
-            content = b""
+        if head.is_plain and self.method != "HEAD":
+            framing = content_length(len(content))
+        else:
+            length = length_to_announce(self.method, status, head, len(content))
+            framing = b"" if length is None else content_length(length)
+            if has_no_content(self.method, status):
+                content = b""
         self._begin(status, head, framing, content)
         self.sent = len(content)
-        self.phase = Phase.FINISHED
+        self.phase = FINISHED
         if self.is_awaited or not self.keep_alive:
             self._let_go_soon()
         output = self._output
@@ -189,7 +199,7 @@ class HTTP1Exchange(Exchange):
         self._yielded = self._output.written
         self._left = length_to_announce(self.method, status, head, None)
         if self._left is not None:
-            framing = b"content-length: %d\r\n" % self._left
+            framing = content_length(self._left)
         elif status in (204, 304):
             framing = b""
         elif self.http_version == "1.0":  # the end of the connection is the end of the content
@@ -199,32 +209,35 @@ class HTTP1Exchange(Exchange):
             self._chunked = True
             framing = b"transfer-encoding: chunked\r\n"
         self._begin(status, head, framing, b"")
-        self.phase = Phase.STARTED
+        self.phase = STARTED
 
     def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes) -> None:
         """Send the head, and the content that is at hand, in one write."""
         channel, output = self._channel, self._output
-        if self.phase is not Phase.NOTHING:
+        transport = output.transport
+        if self.phase is not NOTHING:
             raise ResponseError("the answer has begun already")
-        if output.lost or output.transport.is_closing():  # PERF: is_gone(), without a call
+        if output.lost or transport.is_closing():  # PERF: is_gone(), without a call
             raise ClientDisconnected
         if self.keep_alive and (head.close or channel.is_last(self)):
             self.keep_alive = False
-        if not self.keep_alive:
-            framing += b"connection: close, upgrade\r\n" if head.upgrade else b"connection: close\r\n"
-        elif head.upgrade:
-            framing += b"connection: upgrade\r\n"
-        elif self.http_version == "1.0":
-            framing += b"connection: keep-alive\r\n"
+        if not self.keep_alive or head.upgrade or self.http_version == "1.0":
+            framing += self._connection_field(head)
         date = b"" if head.has_date else channel.state.date
         data = b"".join((head.block, framing, date, b"\r\n", content))
         output.written += len(data)  # PERF: send(), without a call
-        output.transport.write(data)
+        transport.write(data)
         self.status = status
+
+    def _connection_field(self, head: ResponseHead) -> bytes:
+        """What is not the rule is said (RFC 9110 section 7.6.1 and 7.8, RFC 9112 section 9.3)."""
+        if not self.keep_alive:
+            return b"connection: close, upgrade\r\n" if head.upgrade else b"connection: close\r\n"
+        return b"connection: upgrade\r\n" if head.upgrade else b"connection: keep-alive\r\n"
 
     async def write(self, piece: bytes) -> None:
         output = self._output
-        if self.phase is not Phase.STARTED:
+        if self.phase is not STARTED:
             raise ResponseError("content before the answer's start, or after its end")
         if output.is_gone():
             raise ClientDisconnected
@@ -260,13 +273,13 @@ class HTTP1Exchange(Exchange):
 
     def _is_for_kernel(self, count: int) -> bool:
         """Whether so many bytes of a file belong here as they are, and are worth a detour."""
-        if count <= FILE_PIECE or self.phase is not Phase.STARTED or self._bare or self._output.is_gone():
+        if count <= FILE_PIECE or self.phase is not STARTED or self._bare or self._output.is_gone():
             return False
         return self._left is not None and count <= self._left
 
     async def finish(self) -> None:
         output = self._output
-        if self.phase is not Phase.STARTED:
+        if self.phase is not STARTED:
             raise ResponseError("the end of an answer that has not begun, or has ended")
         if output.is_gone():
             raise ClientDisconnected
@@ -275,7 +288,7 @@ class HTTP1Exchange(Exchange):
                 raise ResponseError(f"{self._left} bytes fewer than Content-Length announced")
             if self._chunked:
                 output.send(LAST_CHUNK)
-        self.phase = Phase.FINISHED
+        self.phase = FINISHED
         if self.is_awaited or not self.keep_alive:
             self._let_go_soon()
         if output.waiters:
@@ -287,7 +300,7 @@ class HTTP1Exchange(Exchange):
         self._channel.state.loop.call_soon(self._channel.let_go_if_answered)
 
     def abort(self) -> None:
-        if self.phase is not Phase.STARTED:  # nothing is half said
+        if self.phase is not STARTED:  # nothing is half said
             return
         self.keep_alive = False
         if self._chunked or self._left is not None:

@@ -11,7 +11,6 @@ from ..body import Body
 from ..errors import (
     BodyTooLarge,
     ClientDisconnected,
-    FieldsTooLarge,
     HandlerTimeout,
     HTTPException,
     ProtocolError,
@@ -20,7 +19,7 @@ from ..errors import (
 from ..exchange import BUFFERED, Application, Exchange
 from ..headers import Fields, http_date
 from ..settings import Settings
-from .head import Head, check_sizes, read_head
+from .head import Head, HeadReader, check_sizes
 from .parse_httptools import HttptoolsParser
 from .wire import ResponseHead, has_no_content, interim_head, length_to_announce, response_head
 
@@ -371,7 +370,4 @@ def _read(method: str, target: str, fields: Fields, settings: Settings) -> Head:
     lines = [f"{method} {target} HTTP/1.1".encode("latin-1"), *(b"%b: %b" % field for field in fields)]
     block = b"\r\n".join((*lines, b"", b""))
     check_sizes(block, 0, len(block), settings)
-    head = read_head(block, HttptoolsParser())
-    if len(head.fields) > settings.max_fields:
-        raise FieldsTooLarge(f"There are more than {settings.max_fields} fields.")
-    return head
+    return HeadReader(HttptoolsParser()).read(block, settings.max_fields)

@@ -61,7 +61,8 @@ class State:
         new_parser: Callable[[], Parser],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.application = application
+        self.intake = application.__intake__
+        self.answer = application.__exchange__
         self.settings = settings
         self.usual_head = _usual_head(settings)
         self.loop = loop

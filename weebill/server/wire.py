@@ -5,7 +5,8 @@ What leaves is checked as strictly as what comes (RFC 9110 section 5, RFC 9112 s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import ResponseError, reason_phrase
 from ..headers import Fields, check_field
@@ -15,6 +16,7 @@ __all__ = [
     "LAST_CHUNK",
     "ResponseHead",
     "chunk",
+    "content_length",
     "has_no_content",
     "interim_head",
     "length_to_announce",
@@ -36,23 +38,28 @@ _MAX_SPELLINGS = 2000
 _OURS = frozenset(
     (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade")
 )
+_WITHOUT_CONTENT = (204, 205, 304)
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 # PERF: most answers have one of a few heads. What was checked once is not built and checked again.
 _heads: dict[tuple[int | tuple[bytes, bytes], ...], ResponseHead] = {}
 _MAX_HEADS = 500
-_FEW = 2  # fields; more are seldom the same twice
+_FEW = 4  # fields, as a page has; more are seldom the same twice
 _SHORT = 256  # bytes of a head that is kept
 
 
-class ResponseHead(NamedTuple):
-    """The bytes of a head up to the fields that frame it, and what its fields said of the framing."""
+@dataclass(slots=True)
+class ResponseHead:
+    """The bytes of a head up to the fields that frame it, and what its fields said of the framing.
+
+    `is_plain`: it has content, of which nothing was said that Content-Length could contradict."""
 
     block: bytes
     length: int | None
     close: bool
     upgrade: bool
     has_date: bool
+    is_plain: bool
 
     @property
     def fields(self) -> Fields:
@@ -108,7 +115,8 @@ def _new_head(status: int, fields: Fields) -> ResponseHead:
     # One pass over the whole: the only controls must be the two that end each line.
     if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
         _blame(fields)
-    return ResponseHead(block, length, close, upgrade, has_date)
+    is_plain = length is None and status not in _WITHOUT_CONTENT
+    return ResponseHead(block, length, close, upgrade, has_date, is_plain)
 
 
 def interim_head(status: int, fields: Fields) -> bytes:
@@ -131,7 +139,13 @@ def interim_head(status: int, fields: Fields) -> bytes:
 
 def has_no_content(method: str, status: int) -> bool:
     """Whether an answer ends with its head, whatever the application gives (RFC 9110 section 6.4.1)."""
-    return method == "HEAD" or status in (204, 205, 304)
+    return method == "HEAD" or status in _WITHOUT_CONTENT
+
+
+@lru_cache(1000)
+def content_length(length: int) -> bytes:
+    """The line of a Content-Length. PERF: written once for each of the usual lengths."""
+    return b"content-length: %d\r\n" % length
 
 
 def length_to_announce(method: str, status: int, head: ResponseHead, length: int | None) -> int | None:
