@@ -18,6 +18,7 @@ from weebill import App, PlainTextResponse, Request, Response
 from weebill.errors import ConfigurationError, StartError
 from weebill.settings import Settings
 from weebill.testing import LiveServer, TestClient
+from weebill.testing_loop import LoopThread
 
 
 def echo_app() -> App:
@@ -471,3 +472,26 @@ def test_a_client_that_nobody_closes_lets_its_program_end_in_silence() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("hello\n", "")
+
+
+def test_the_garbage_collector_does_not_wait_for_a_client() -> None:
+    lock = threading.Lock()
+    begun, ended = threading.Event(), threading.Event()
+
+    async def needs_the_lock_to_end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with lock:
+                ended.set()
+
+    held = [LoopThread()]
+    held[0].begin(needs_the_lock_to_end())
+    assert begun.wait(10)
+    collector = threading.Thread(target=held.clear, daemon=True)
+    with lock:
+        collector.start()
+        collector.join(10)
+        assert not collector.is_alive()
+    assert ended.wait(10)

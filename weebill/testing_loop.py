@@ -10,6 +10,7 @@ before the clock goes on:
 from __future__ import annotations
 
 import asyncio
+import atexit
 import selectors
 import threading
 import time
@@ -109,7 +110,14 @@ class LoopThread:
             target=_run_loop, args=(self.loop,), name="weebill-test-client", daemon=True
         )
         self._thread.start()
-        self.close = weakref.finalize(self, _stop_loop, self.loop, self._thread)
+        weakref.finalize(self, _stop_loop, self.loop).atexit = False
+        _running.add(self)
+
+    def close(self) -> None:
+        """Stop the loop, and wait for its end."""
+        _stop_loop(self.loop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` there."""
@@ -142,8 +150,18 @@ def _run_loop(loop: _TravelLoop) -> None:
     threads.stop()
 
 
-def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _stop_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Not wait for its end: the garbage collector may call this anywhere, in a thread that holds a lock which
+    the loop needs to come to its end."""
     with suppress(RuntimeError):  # a handler that exits has ended the loop itself
         loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():  # the garbage collector may run anywhere
-        thread.join()
+
+
+_running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Threads that still run when Python ends make it say so."""
+    for thread in tuple(_running):
+        thread.close()
