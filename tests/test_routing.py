@@ -236,6 +236,15 @@ def test_the_same_method_and_pattern_twice_is_an_error(first: str, second: str) 
     assert second in str(raised.value)
 
 
+@pytest.mark.parametrize("second", ["PUT,GET /{y}", "PUT,GET /{x}", "PUT,PUT /{z}"])
+def test_a_route_that_is_refused_leaves_nothing_behind(second: str) -> None:
+    routes = table("GET /{x}")
+    methods, pattern = second.split()
+    with pytest.raises(DuplicateRoute):
+        routes.add(compile_pattern(pattern), methods.split(","), second)
+    assert routes.at("/1") == [({"GET": "GET /{x}"}, {"x": "1"})]
+
+
 def test_patterns_that_only_look_alike_live_together() -> None:
     routes = table("GET /{x}", "GET /{x:int}", "GET /{x}/", "POST /{x}", "GET /a{x}")
     assert routes.match("GET", "/b/")[0] == "GET /{x}/"

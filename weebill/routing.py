@@ -4,19 +4,25 @@ A pattern is text with parameters in braces: "/user/{name}", "/v{version:int}/{r
 data: what it matches, how its text becomes a value, and how a value becomes text again. The same patterns
 serve events (events.py), where the text is any name instead of a path.
 
-The table (RouteTable) answers a static path with one look-up. Dynamic ones are tried in the order in which
-they were registered, but only those whose first segment can be right:
+The table (RouteTable) answers a static path with one look-up. For any other it tries patterns in the order in
+which they were registered, but only those whose segments without a parameter are all in their places. An
+index (Index) finds them with one look-up for each way of placing such segments, however many patterns share
+it; which ways are looked at depends on the number of segments in the path:
 
-    "/user/{id:int}"     _dynamic["user"] -> [route, ...]     first segment is literal
-    "/{lang}/about"      _anywhere        -> [route, ...]     first segment holds a parameter
-                         (each list of _dynamic holds those of _anywhere too, in order)
+    3 segments    "/user/{id:int}", "/bird/{name}"    key 1        "user" -> [...], "bird" -> [...]
+    4 segments    "/user/{id:int}/edit"               keys 1, 3    ("user", "edit") -> [...]
+                  "/{lang}/bird/{name}"               key 2        "bird" -> [...]
+    3 and more    "/files/{path:path}"                key 1        "files" -> [...]
+    4 and more    "/{repository:path}/-/settings"     keys -2, -1  ("-", "settings") -> [...]
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -25,7 +31,7 @@ from .errors import DuplicateRoute, PatternError
 from .exchange import ENCODED_SLASH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
 __all__ = ["CONVERTERS", "Converter", "Pattern", "RouteTable", "compile_host", "compile_pattern"]
 
@@ -111,28 +117,26 @@ class Pattern:
 
     text: str
     regex: re.Pattern[str]
+    shape: str  # the regex without the names of its parameters: two of the same shape match the same texts
     converters: Mapping[str, Converter]
     pieces: tuple[str, ...]  # literal, parameter name, literal, ..., literal
+    to_values: tuple[tuple[str, Callable[[str], Any]], ...]  # of the parameters that are no text
 
     @property
     def is_static(self) -> bool:
         """Whether it has no parameter."""
         return not self.converters
 
-    @property
-    def shape(self) -> str:
-        """The pattern without the names of its parameters: two of the same shape match the same texts."""
-        return self.regex.pattern
-
     def match(self, text: str) -> dict[str, Any] | None:
         """The parameters' values if `text` matches as a whole, else None."""
         found = self.regex.fullmatch(text)
         if found is None:
             return None
-        values: dict[str, Any] = {}
-        for (name, converter), raw in zip(self.converters.items(), found.groups(), strict=True):
+        values: dict[str, Any] = found.groupdict()
+        if self.to_values:
             try:
-                values[name] = converter.to_value(raw)
+                for name, to_value in self.to_values:
+                    values[name] = to_value(values[name])
             except ValueError:  # more digits than int() takes
                 return None
         return values
@@ -168,12 +172,14 @@ def compile_pattern(text: str, default: str = "str", known: Mapping[str, Convert
     converters: dict[str, Converter] = {}
     names: list[str] = []
     regex: list[str] = []
+    shape: list[str] = []
     for position, piece in enumerate(pieces):
         if position % 2 == 0:
             if "{" in piece or "}" in piece:
                 raise PatternError(f"the pattern {text!r} has a brace without its partner")
             names.append(piece)
             regex.append(re.escape(piece))
+            shape.append(re.escape(piece))
             continue
         name, colon, kind = piece.partition(":")
         kind = kind if colon else default
@@ -190,8 +196,12 @@ def compile_pattern(text: str, default: str = "str", known: Mapping[str, Convert
             )
         converters[name] = known[kind]
         names.append(name)
-        regex.append(_group(known[kind].regex, pieces[position + 1], position + 2 < len(pieces)))
-    return Pattern(text, re.compile("".join(regex), re.DOTALL), converters, tuple(names))
+        inner, outer = _group(known[kind].regex, pieces[position + 1], position + 2 < len(pieces))
+        regex.append(outer.format(f"(?P<{name}>{inner})"))
+        shape.append(outer.format(f"({inner})"))
+    to_values = tuple((name, to.to_value) for name, to in converters.items() if to.to_value is not str)
+    compiled = re.compile("".join(regex), re.DOTALL)
+    return Pattern(text, compiled, "".join(shape), converters, tuple(names), to_values)
 
 
 def compile_host(text: str) -> Pattern:
@@ -215,14 +225,90 @@ def compile_host(text: str) -> Pattern:
     return compile_pattern(lower, known=_OF_HOSTS)
 
 
-def _group(regex: str, behind: str, has_more: bool) -> str:
-    """The group of a parameter with the literal text `behind` it. One that could be followed by another in
-    the same stretch of text ends at the first occurrence of that literal, for good: if each could give back
-    what it took, a text could be made for which that takes for ever."""
+def _group(regex: str, behind: str, has_more: bool) -> tuple[str, str]:
+    """What a parameter with the literal text `behind` it takes, and the group around that. One that could be
+    followed by another in the same stretch of text ends at the first occurrence of that literal, for good: if
+    each could give back what it took, a text could be made for which that takes for ever."""
     stretch, ends = {"[^/]+": ("[^/]", "/"), ".*": (".", ""), "[^./]+": ("[^./]", "./")}.get(regex, ("", ""))
     if not stretch or not has_more or any(end in behind for end in ends):
-        return f"({regex})"
-    return f"(?>((?:(?!{re.escape(behind)}){stretch}){regex[-1]}))"
+        return regex, "{}"
+    return f"(?:(?!{re.escape(behind)}){stretch}){regex[-1]}", "(?>{})"
+
+
+# A pattern in its turn, and its routes by method.
+Entry = tuple[int, Pattern, dict[str, T]]
+# Those segments of a path that stand in certain places; and the patterns that have such segments there.
+Places = tuple[Callable[[list[str]], "Hashable"], dict["Hashable", list[Entry[T]]]]
+
+_WITHIN = frozenset(converter.regex for name, converter in CONVERTERS.items() if name != "path")
+
+
+class Index(Generic[T]):
+    """Finds the patterns that a path can match, see the top of this file.
+
+    A path with many slashes costs no more than its length, and at most one look-up for each pattern.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._places: dict[tuple[tuple[int, ...], int, bool], Places[T]] = {}
+        # By number of segments. The last item is for all that are longer than any pattern, so it holds only
+        # places of patterns with a parameter that spans segments; and as the list grows, so do its copies.
+        self._by_length: list[list[Places[T]]] = [[]]
+
+    def add(self, pattern: Pattern, by_method: dict[str, T]) -> None:
+        segments, numbers, is_open = _literal_segments(pattern)
+        places = self._places.get((numbers, len(segments), is_open))
+        if places is None:
+            places = (itemgetter(*numbers) if numbers else bool, {})  # bool: True, for every path
+            self._places[numbers, len(segments), is_open] = places
+            while len(self._by_length) < len(segments) + 2:
+                self._by_length.append(list(self._by_length[-1]))
+            for of_length in self._by_length[len(segments) : None if is_open else len(segments) + 1]:
+                of_length.append(places)
+        key, entries = places
+        entries.setdefault(key(segments), []).append((self._size, pattern, by_method))
+        self._size += 1
+
+    def candidates(self, path: str) -> list[Entry[T]]:
+        """The patterns that `path` can match, in the order in which they were added."""
+        segments = path.split("/")
+        lengths = self._by_length
+        found: list[Entry[T]] = []
+        for key, entries in lengths[len(segments)] if len(segments) < len(lengths) else lengths[-1]:
+            if (more := entries.get(key(segments))) is not None:
+                found += more
+        if len(found) > 1:
+            found.sort(key=_turn)
+        return found
+
+
+_turn = itemgetter(0)
+
+
+def _literal_segments(pattern: Pattern) -> tuple[list[str], tuple[int, ...], bool]:
+    """The segments of a pattern, which of them are literal text, and whether a path may have more than these.
+
+    Those behind a parameter that spans segments are counted from the end, and those between two such stand
+    nowhere for sure. What comes before the first slash, nothing as a rule, is left to the regex.
+    """
+    segments = [""]
+    with_parameter: set[int] = set()
+    spanning: list[int] = []
+    for position, piece in enumerate(pattern.pieces):
+        if position % 2 == 0:
+            first, *more = piece.split("/")
+            segments[-1] += first
+            segments += more
+            continue
+        with_parameter.add(len(segments) - 1)
+        if pattern.converters[piece].regex not in _WITHIN:
+            spanning.append(len(segments) - 1)
+    count = len(segments)
+    before, behind = (spanning[0], spanning[-1]) if spanning else (count, count)
+    literal = [n for n in range(1, count) if n not in with_parameter]
+    numbers = (*(n for n in literal if n < before), *(n - count for n in literal if n > behind))
+    return segments, numbers, bool(spanning)
 
 
 class RouteTable(Generic[T]):
@@ -234,18 +320,18 @@ class RouteTable(Generic[T]):
     def __init__(self) -> None:
         self._static: dict[str, dict[str, T]] = {}
         self._shapes: dict[str, list[tuple[Pattern, dict[str, T]]]] = {}
-        self._dynamic: dict[str, list[tuple[Pattern, dict[str, T]]]] = {}
-        self._anywhere: list[tuple[Pattern, dict[str, T]]] = []
+        self._dynamic: Index[T] = Index()
 
     def add(self, pattern: Pattern, methods: Iterable[str], route: T) -> None:
         """Register. Raises DuplicateRoute if a method has a pattern that matches the same already."""
-        entry = self._entry(pattern)
-        alike = [e[1] for e in self._shapes.get(pattern.shape, ())] or [entry]
+        alike = [by_method for _, by_method in self._shapes.get(pattern.shape, ())]
+        new: dict[str, T] = {}
         for method in methods:
-            for by_method in alike:
+            for by_method in (*alike, self._static.get(pattern.text, new), new):
                 if (other := by_method.get(method)) is not None:
                     raise DuplicateRoute(f"{method} {pattern.text} is registered twice: {other} and {route}")
-            entry[method] = route
+            new[method] = route
+        self._entry(pattern).update(new)
 
     def _entry(self, pattern: Pattern) -> dict[str, T]:
         if pattern.is_static:
@@ -256,18 +342,8 @@ class RouteTable(Generic[T]):
                 return by_method
         # The same shape with other names is an entry of its own: values are handed over by name.
         alike.append((pattern, {}))
-        self._index(alike[-1])
+        self._dynamic.add(*alike[-1])
         return alike[-1][1]
-
-    def _index(self, entry: tuple[Pattern, dict[str, T]]) -> None:
-        literal = entry[0].pieces[0]
-        if literal.count("/") > 1:  # the first segment ends within the literal text
-            first = literal.split("/", 2)[1]
-            self._dynamic.setdefault(first, list(self._anywhere)).append(entry)
-        else:
-            self._anywhere.append(entry)
-            for entries in self._dynamic.values():
-                entries.append(entry)
 
     def match(self, method: str, path: str) -> tuple[T, dict[str, Any]] | None:
         """The route of a decoded path (see exchange.decode_path) and the values of its parameters."""
@@ -278,7 +354,7 @@ class RouteTable(Generic[T]):
                 route = by_method.get("GET")
             if route is not None:
                 return route, {}
-        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
+        for _, pattern, by_method in self._dynamic.candidates(path):
             route = by_method.get(method)
             if route is not None and (params := pattern.match(path)) is not None:
                 if ENCODED_SLASH in path:
@@ -292,7 +368,7 @@ class RouteTable(Generic[T]):
         found: list[tuple[dict[str, T], dict[str, Any]]] = []
         if path in self._static:
             found.append((self._static[path], {}))
-        for pattern, by_method in self._dynamic.get(path[1:].partition("/")[0], self._anywhere):
+        for _, pattern, by_method in self._dynamic.candidates(path):
             if (params := pattern.match(path)) is not None:
                 found.append((by_method, {name: _with_slashes(value) for name, value in params.items()}))
         return found
