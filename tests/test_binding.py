@@ -171,6 +171,37 @@ def test_a_hook_takes_the_request_and_one_value_in_any_order() -> None:
         assert bind_hook(hook, "response", "as a hook")(request, "value") == expected
 
 
+def test_a_hook_is_called_in_whatever_way_it_takes_its_arguments() -> None:
+    def hook(request: Request, response: Any) -> list[Any]:
+        return [type(request), response]
+
+    @functools.wraps(hook)
+    def by_name(**arguments: Any) -> Any:
+        return hook(arguments["request"], arguments["response"])
+
+    @functools.wraps(hook)
+    def partly(request: Request, *arguments: Any, **named: Any) -> Any:
+        assert not arguments
+        return hook(request, **named)
+
+    class Hooks:
+        def method(self, request: Request, response: Any) -> Any:
+            return hook(request, response)
+
+        def __call__(self, *, response: Any, request: Request) -> Any:
+            return hook(request, response)
+
+    for one in (
+        by_name,
+        partly,
+        Hooks().method,
+        Hooks(),
+        functools.partial(Hooks.method, Hooks()),
+        lambda request, other=5, *, response: hook(request, response if other == 5 else other),
+    ):
+        assert bind_hook(one, "response", "as a hook")(request_for(), "value") == [Request, "value"], one
+
+
 def test_a_hook_that_wants_more_is_refused() -> None:
     with pytest.raises(SignatureError, match=r"takes a, b as a hook; it may take request and response only"):
         bind_hook(lambda a, b: None, "response", "as a hook")

@@ -155,13 +155,25 @@ def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any
             f"{describe(hook)} takes {', '.join(others)} {purpose}; it may take {known} only"
         )
 
-    def call(request: Request, value: Any) -> Any:
-        arguments: dict[str, Any] = dict.fromkeys(ours, request)
-        if others:
-            arguments[others[0]] = value
-        return hook(**arguments)
+    return _called(hook, ours, others)
 
-    return call
+
+def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callable[[Request, Any], Any]:
+    """The call of bind_hook, by position if the hook itself, and not what it wraps, has these names first.
+    By name a dict is made for each call."""
+    code = getattr(hook, "__code__", None)
+    takes = code.co_varnames[inspect.ismethod(hook) : code.co_argcount] if code is not None else ()
+    positional = list(takes[: len(ours) + len(others)])
+    if positional == [*ours, *others]:
+        if len(ours) == 1:
+            return hook if others else lambda request, value: hook(request)
+        if not ours:
+            return (lambda request, value: hook(value)) if others else lambda request, value: hook()
+
+    def by_name(request: Request, value: Any) -> Any:
+        return hook(**dict.fromkeys(others, value), **dict.fromkeys(ours, request))
+
+    return by_name
 
 
 def request_source(parameter: Parameter) -> Resolver[Request] | None:

@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -148,8 +149,13 @@ class MutableHeaders(Headers):
 
     def __setitem__(self, name: str, value: str) -> None:
         pair = _encode(name, value)
-        self._remove(name)
+        key = pair[0].lower()
+        for known, _ in self.raw:  # seldom: most fields are set once
+            if known.lower() == key:
+                self._remove(name)
+                break
         self.raw.append(pair)
+        self._index = None
 
     def __delitem__(self, name: str) -> None:
         if name not in self:
@@ -218,11 +224,21 @@ class MutableHeaders(Headers):
 
 def _encode(name: str, value: str) -> tuple[bytes, bytes]:
     try:
+        # PERF: the names of a program are few and checked once; and what can be printed holds no control.
+        if value.isascii() and value.isprintable():
+            return _encode_name(name), value.encode("ascii")
         pair = name.encode("ascii"), value.encode("latin-1")
     except UnicodeEncodeError as error:
         raise ValueError(f"the field {name!r} holds {error.object[error.start]!r}, not latin-1") from None
     check_field(*pair)
     return pair
+
+
+@lru_cache(1000)
+def _encode_name(name: str) -> bytes:
+    encoded = name.encode("ascii")
+    check_field(encoded, b"")
+    return encoded
 
 
 class MultiDict(Mapping[str, V]):

@@ -427,8 +427,10 @@ def _own(response: Response) -> Response:
     state = vars(response)
     if "send" in state:  # a middleware's, which would send the first; that is of this request alone
         return response
+    state = state.copy()
+    state["raw_headers"] = state["raw_headers"].copy()
     own = object.__new__(type(response))
-    own.__dict__ = {**state, "raw_headers": state["raw_headers"].copy()}
+    own.__dict__ = state
     return own
 
 
