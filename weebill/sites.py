@@ -104,18 +104,20 @@ class Sites:
 
     def __init__(self) -> None:
         self.everywhere = Site()
-        self._by_host: dict[str, Site] = {}
+        self._named: dict[str, Site] = {}  # by the names of hosts
+        self._patterned: dict[str, Site] = {}  # by the patterns of those with a parameter
 
     @property
     def is_plain(self) -> bool:
         """Whether `everywhere.table` is all there is."""
-        return not self._by_host and not self.everywhere.mounts
+        return not self._named and not self._patterned and not self.everywhere.mounts
 
     def of_pattern(self, host: Pattern | None) -> Site:
         """The site to register at."""
         if host is None:
             return self.everywhere
-        return self._by_host.setdefault(host.text, Site(host))
+        sites = self._named if host.is_static else self._patterned
+        return sites.setdefault(host.text, Site(host))
 
     def of_request(self, fields: Fields) -> list[tuple[Site, dict[str, Any]]]:
         """The sites of a host, names before patterns, with the values of the parameters in its name.
@@ -123,17 +125,17 @@ class Sites:
         Raises HTTPException 400 for a Host that is missing, malformed or not alone. Our own server has
         refused it before; others hand it on as it came.
         """
-        if not self._by_host:
+        if not self._named and not self._patterned:
             return [(self.everywhere, {})]
         hosts = [value for name, value in fields if name.lower() == b"host"]
         found = split_host(hosts[0]) if len(hosts) == 1 else None
         if found is None:
             raise HTTPException(400, "The Host field is missing or malformed.")
         name = found[0].removesuffix(".")  # the same name in its absolute form (RFC 1034 section 3.1)
-        named: list[tuple[Site, dict[str, Any]]] = []
-        matching: list[tuple[Site, dict[str, Any]]] = []
-        for site in self._by_host.values():
-            assert site.host is not None
-            if (params := site.host.match(name)) is not None:
-                (named if site.host.is_static else matching).append((site, params))
+        named: list[tuple[Site, dict[str, Any]]] = [(self._named[name], {})] if name in self._named else []
+        matching = [
+            (site, params)
+            for site in self._patterned.values()
+            if site.host is not None and (params := site.host.match(name)) is not None
+        ]
         return [*named, *matching, (self.everywhere, {})]
