@@ -7,7 +7,8 @@ serve events (events.py), where the text is any name instead of a path.
 The table (RouteTable) answers a static path with one look-up. For any other it tries patterns in the order in
 which they were registered, but only those whose segments without a parameter are all in their places. An
 index (Index) finds them with one look-up for each way of placing such segments, however many patterns share
-it; which ways are looked at depends on the number of segments in the path:
+it. Which ways are looked at depends on the number of segments in the path; segment 0 is the empty one before
+the first slash, -1 the last:
 
     3 segments    "/user/{id:int}", "/bird/{name}"    key 1        "user" -> [...], "bird" -> [...]
     4 segments    "/user/{id:int}/edit"               keys 1, 3    ("user", "edit") -> [...]
