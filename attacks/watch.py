@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -90,10 +89,9 @@ class Server(measure.Server):
     """
 
     def __init__(self, options: Sequence[str] = (), descriptors: int | None = None) -> None:
-        self.said = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         limit = [f"prlimit --nofile={descriptors}"] if descriptors else []
         command = [*limit, "python -m weebill run server.py --port {port}", *options]
-        super().__init__(" ".join(command).split(), Path(__file__).parent, self.said)
+        super().__init__(" ".join(command), Path(__file__).parent)
 
     def __enter__(self) -> Server:
         super().__enter__()
@@ -104,12 +102,6 @@ class Server(measure.Server):
             self.__exit__(None, None, None)
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        self.said.close()
 
     def warm_up(self) -> None:
         """Ask for a little of everything, so that what is loaded and made at first use is there."""

@@ -1,6 +1,6 @@
 """What a benchmark needs of the system (Linux): a server on one core, a load on another, the server's bill.
 
-The bill is CPU time, user and system, of the server's whole process tree as /proc counts it. It
+The bill is CPU time, user and system, of the server's whole process tree as the kernel counts it. It
 depends far less than the rate on how fast the load comes and on what else the machine does.
 """
 
@@ -13,17 +13,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from types import TracebackType
-from typing import IO
+
+from works import Work
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PEERS = Path(__file__).parent / "peers"
-CONNECTIONS = 64
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+class Failed(SystemExit):
+    """A server that could not be measured, and why. Where nobody can do without it, that is the end."""
 
 
 def two_cores() -> tuple[int, int]:
@@ -37,6 +41,16 @@ def two_cores() -> tuple[int, int]:
 SERVER_CORE, LOAD_CORE = two_cores()
 
 
+def clean_environment(files: str = "") -> dict[str, str]:
+    """Without the variables by which servers and Python are configured."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(PEERS.parent),  # for answers.py
+        "LC_ALL": "C.UTF-8",
+        "BENCH_FILES": files,
+    }
+
+
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -46,25 +60,26 @@ def free_port() -> int:
 class Server:
     """A server process on its core, from entering to leaving the context. `{port}` in `command` is its port.
 
-    It sees none of the variables by which servers are configured, and runs in `folder`. What it says on
-    standard error goes to `log`, if there is one.
+    It sees none of the variables by which servers are configured, and runs in `folder`; `files` is the folder
+    that it serves. What it says on standard error goes to `said`, a file that has no name.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path = PEERS, log: IO[bytes] | None = None) -> None:
+    def __init__(self, command: str, folder: Path = PEERS, files: str = "") -> None:
         self.port = free_port()
-        self.command = [part.format(port=self.port) for part in command]
+        self.command = command.format(port=self.port).split()
         self.folder = folder
-        self.log = log
+        self.files = files
 
     def __enter__(self) -> Server:
+        self.said = TemporaryFile("a+b")
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *self.command],
             cwd=self.folder,
-            env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"},
+            env=clean_environment(self.files),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self.log,
+            stderr=self.said,
         )
         return self
 
@@ -79,28 +94,32 @@ class Server:
             for pid in tree:
                 os.kill(pid, 9)
             self.process.wait()
+        self.said.close()
 
     def first_answer(self) -> float:
         """Seconds from the start of the process to its first answer."""
         while time.perf_counter() < self.started + 20:
             if self.process.poll() is not None:
-                raise SystemExit(f"scripts/bench: {' '.join(self.command)} ended by itself")
+                self.said.seek(0)
+                said = self.said.read().decode(errors="replace").split("\n")
+                raise Failed(f"{' '.join(self.command)} ended by itself: {said[-2:][0]}")
             try:
                 self.ask("/")
             except ConnectionError:
                 continue
             return time.perf_counter() - self.started
-        raise SystemExit(f"scripts/bench: {' '.join(self.command)} did not answer within 20 s")
+        raise Failed(f"{' '.join(self.command)} did not answer within 20 s")
 
     def ask(
         self, path: str, headers: Mapping[str, str] | None = None, content: bytes = b""
-    ) -> tuple[int, str, bytes]:
-        """Status, content type and content of the answer to a GET, with `content` to a POST."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, fields and content of the answer to a GET, with `content` to a POST."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("POST" if content else "GET", path, content or None, dict(headers or {}))
             response = connection.getresponse()
-            return response.status, response.getheader("content-type", ""), response.read()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, fields, response.read()
         finally:
             connection.close()
 
@@ -116,9 +135,10 @@ class Server:
         return found
 
     def cpu(self) -> float:
-        """Seconds of CPU time that it has used, the children that have ended included."""
-        stats = [_stat(pid) for pid in self.tree()]
-        return sum(int(field) for stat in stats for field in stat[11:15]) / TICKS
+        """Seconds of CPU time that it has used, its threads and children that have ended included."""
+        pids = self.tree()
+        ended = sum(int(ticks) for pid in pids for ticks in _stat(pid)[13:15])
+        return ended / TICKS + sum(map(_clock, pids))
 
     def memory(self) -> float:
         """Resident memory in MB. What its processes share counts for each."""
@@ -134,6 +154,15 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
+def _clock(pid: int) -> float:
+    """Seconds of CPU time of all threads of a process. /proc counts the same in ticks of 10 ms, this clock in
+    nanoseconds; its number is that of clock_getcpuclockid(3)."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:  # it has ended
+        return 0.0
+
+
 @dataclass
 class Load:
     """One measurement: CPU and p99 in microseconds, rate in requests a second."""
@@ -143,24 +172,31 @@ class Load:
     p99: float
 
 
-def load(server: Server, path: str, headers: Mapping[str, str], seconds: int, content: bytes = b"") -> Load:
-    """Ask for `path` over keep-alive connections for `seconds`, as fast as the answers come; with `content`
-    by POST."""
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
-    command += ["--duration", str(seconds), "--latency"]
-    command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-    url = f"http://127.0.0.1:{server.port}{path}"
-    with NamedTemporaryFile("w", suffix=".lua") as script:
-        if content:  # wrk has no option for it
-            script.write(f'wrk.method = "POST"\nwrk.body = [==[{content.decode()}]==]\n')
-            script.flush()
-            command += ["--script", script.name]
+def load(server: Server, work: Work, seconds: int) -> Load:
+    """Ask over keep-alive connections for `seconds`, as fast as the answers come."""
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "--threads", "1", "--latency", "--timeout", "20"]
+    command += ["--connections", str(work.connections), "--duration", str(seconds)]
+    command += [part for name, value in work.headers.items() for part in ("--header", f"{name}: {value}")]
+    url = f"http://127.0.0.1:{server.port}{work.path}"
+    with NamedTemporaryFile(suffix=".lua") as script, NamedTemporaryFile() as content:
+        if work.content:  # wrk has no option for it
+            content.write(work.content)
+            content.flush()
+            script.write(f'wrk.method = "POST"\nwrk.body = io.open("{content.name}"):read("*a")\n'.encode())
+        script.write(work.script.encode())
+        script.flush()
         before = server.cpu()
-        done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
+        done = subprocess.run([*command, "--script", script.name, url], capture_output=True, text=True)
         used = server.cpu() - before
-    requests = re.search(r"(\d+) requests in", done.stdout)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)
-    if not (requests and rate and p99) or re.search("Non-2xx|Socket errors", done.stdout):
-        raise SystemExit(f"scripts/bench: {' '.join(server.command)} failed under load:\n{done.stdout}")
-    return Load(used / int(requests[1]) * 1e6, float(rate[1]), float(p99[1]) * _UNITS[p99[2]] * 1e6)
+    return _result(done.stdout + done.stderr, used, work.connections)
+
+
+def _result(said: str, used: float, connections: int) -> Load:
+    requests = re.search(r"(\d+) requests in", said)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
+    if not (requests and int(requests[1]) and rate and p99) or re.search("Non-2xx|Socket errors", said):
+        raise Failed(f"it failed under load: {' '.join(said.split())}")
+    # When the time is over every connection has a request under way, which is half done on average.
+    answered = int(requests[1]) + connections / 2
+    return Load(used / answered * 1e6, float(rate[1]), float(p99[1]) * _UNITS[p99[2]])

@@ -1,4 +1,5 @@
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 app = FastAPI()
@@ -18,9 +19,14 @@ class Sighting(BaseModel):
     note: str = ""
 
 
-@app.get("/")
+@app.get("/", response_class=PlainTextResponse)
 async def plain() -> str:
     return "Hello, world!"
+
+
+@app.get("/user/{name}", response_class=PlainTextResponse)
+async def user(name: str) -> str:
+    return f"Hello, {name}!"
 
 
 @app.post("/birds")

@@ -2,8 +2,6 @@ from flask import Flask, Response
 
 app = Flask(__name__)
 
-BIRD = {"id": 17, "name": "Weebill", "grams": 6.0, "heard": True, "places": ["mallee", "woodland"]}
-
 
 @app.get("/")
 @app.get("/def")
@@ -14,8 +12,3 @@ def plain() -> Response:
 @app.get("/user/<name>")
 def user(name: str) -> Response:
     return Response(f"Hello, {name}!", mimetype="text/plain")
-
-
-@app.get("/json")
-def json() -> dict[str, object]:
-    return BIRD
