@@ -57,7 +57,7 @@ class Limit:
 LIMITS = (
     Limit(PLAIN, 2.0, NGINX),
     Limit(PLAIN, 0.36, STARLETTE),
-    *(Limit(PLAIN, 1.0, name) for name, peer in SERVERS.items() if peer.framework),
+    *(Limit(PLAIN, 1.0, name) for name, peer in SERVERS.items() if peer.framework and name != STARLETTE),
     Limit(USER, 2.2, NGINX),
     Limit(USER, 0.36, STARLETTE),
     Limit(USER, 1.0, SOCKETIFY),

@@ -9,11 +9,13 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
@@ -88,6 +90,7 @@ class Server:
     ) -> None:
         tree = self.tree()
         self.process.terminate()
+        self.wake()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -133,6 +136,18 @@ class Server:
         for pid in found:
             found.extend(child for child, parent in parents.items() if parent == pid)
         return found
+
+    def sleep(self) -> None:
+        """Stop all its processes until they are woken, so that it takes nothing from what runs beside it."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.tree():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def cpu(self) -> float:
         """Seconds of CPU time that it has used, its threads and children that have ended included."""

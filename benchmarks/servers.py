@@ -67,6 +67,22 @@ SERVERS = {
     GRANIAN: Peer(_GRANIAN.format("rsgi_app:app", "rsgi"), (*_BOTH, VARIED), ("granian",)),
     "bare ASGI function on Granian": Peer(_GRANIAN.format("asgi_app:app", "asgi"), _BOTH),
     "bare ASGI function on uvicorn": Peer(_UVICORN.format("asgi_app:app"), _BOTH),
+    "bare WSGI function on FastPySGI": Peer("python fastpysgi_app.py {port}", _BOTH, ("fastpysgi",)),
+    SOCKETIFY: Peer("python socketify_app.py {port}", (*_BOTH, VARIED), ("socketify",), True),
+    "BlackSheep on Granian": Peer(
+        _GRANIAN.format("blacksheep_app:app", "asgi"), _BOTH, ("blacksheep",), True
+    ),
+    "Falcon on Granian": Peer(_GRANIAN.format("falcon_app:app", "asgi"), _BOTH, ("falcon",), True),
+    "Robyn": Peer("python robyn_app.py {port} --log-level ERROR", _BOTH, ("robyn",), True),
+    "Sanic": Peer("python sanic_app.py {port}", _BOTH, ("sanic",), True),
+    "aiohttp": Peer("python aiohttp_app.py {port}", _BOTH, ("aiohttp",), True),
+    FLASK: Peer(
+        "python -m gunicorn flask_app:app --bind 127.0.0.1:{port} --worker-class gthread --threads 8 "
+        "--timeout 0 --log-level critical",  # it sleeps while others are measured
+        (*_BOTH, DEF),
+        ("flask", "gunicorn"),
+        True,
+    ),
     WITH_LOG: Peer("python -m weebill run weebill_app.py --port {port} --access-log", (USER,)),
     STARLETTE_HERE: Peer(_WEEBILL.format("starlette_app.py"), _BOTH),
     TEN_ROUTES: Peer(f"env ROUTES=10 {_WEEBILL.format('weebill_routes.py')}", ROUTES),

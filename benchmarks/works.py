@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from answers import BIRD, CHUNK, rows
 
-TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
+TEXT, JSON, BYTES = "text/plain", "application/json", "application/octet-stream"
 
 
 @dataclass(frozen=True, eq=False)
