@@ -145,6 +145,8 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is not None:  # its number may be another's by now
+            return
         for pid in self.tree():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -12,7 +12,7 @@ from statistics import median
 
 from limits import Found, Limit, ratio
 from servers import SERVERS, WEEBILL
-from works import WORKS, Work
+from works import PIPELINED, WORKS, Work
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -49,7 +49,7 @@ def _tell_work(found: Found, work: Work) -> str:
                 f"{median(load.cpu for load in loads):8.1f}",
                 f"{part:6.2f}" if part else "",
                 f"{median(load.rate for load in loads):8.0f}",
-                f"{median(load.p99 for load in loads) / 1000:7.1f}",
+                f"{median(load.p99 for load in loads) / 1000:7.1f}" if work is not PIPELINED else "",
             ]
         )
     return f"## {work.name}\n\n{table(head, rows)}"

@@ -51,9 +51,11 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _allow_descriptors(wanted: int) -> bool:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted <= hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return wanted <= hard
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return False
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return True
 
 
 def _paced(server: Server, connections: int, seconds: int) -> tuple[float, float]:
