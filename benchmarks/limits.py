@@ -107,8 +107,9 @@ class Verdict:
         return self.found is not None and self.found <= self.most
 
     def __str__(self) -> str:
-        found = "not measured" if self.found is None else f"{self.found:.3g}"
-        return f"{self.text}: {found}{self.unit}, at most {self.most:.3g}"
+        if self.found is None:
+            return f"{self.text}: not measured, at most {self.most:.3g}{self.unit}"
+        return f"{self.text}: {self.found:.3g}{self.unit}, at most {self.most:.3g}"
 
 
 def verdicts(found: Found) -> Iterable[Verdict]:
