@@ -64,8 +64,9 @@ def measure_loads(run: Run, names: Sequence[str], works: Sequence[Work], rounds:
             servers = {}
             for name in names:
                 if name not in run.missing and any(work in SERVERS[name].works for work in works):
-                    servers[name] = stack.enter_context(Server(SERVERS[name].command, files=run.files))
-                    prepare(run, name, servers[name], works)
+                    server = Server(SERVERS[name].command, files=run.files, patience=2)  # Robyn needs force
+                    servers[name] = stack.enter_context(server)
+                    prepare(run, name, server, works)
             for work in random.sample(works, len(works)):
                 for name in random.sample(list(servers), len(servers)):
                     if work in SERVERS[name].works and name not in run.missing:

@@ -63,14 +63,16 @@ class Server:
     """A server process on its core, from entering to leaving the context. `{port}` in `command` is its port.
 
     It sees none of the variables by which servers are configured, and runs in `folder`; `files` is the folder
-    that it serves. What it says on standard error goes to `said`, a file that has no name.
+    that it serves. What it says on standard error goes to `said`, a file that has no name. It has `patience`
+    seconds to end when it is asked to.
     """
 
-    def __init__(self, command: str, folder: Path = PEERS, files: str = "") -> None:
+    def __init__(self, command: str, folder: Path = PEERS, files: str = "", patience: float = 10) -> None:
         self.port = free_port()
         self.command = command.format(port=self.port).split()
         self.folder = folder
         self.files = files
+        self.patience = patience
 
     def __enter__(self) -> Server:
         self.said = TemporaryFile("a+b")
@@ -92,7 +94,7 @@ class Server:
         self.process.terminate()
         self.wake()
         try:
-            self.process.wait(10)
+            self.process.wait(self.patience)
         except subprocess.TimeoutExpired:
             for pid in tree:
                 os.kill(pid, 9)
