@@ -130,11 +130,22 @@ def test_a_client_that_takes_a_little_is_not(server: Server) -> None:
         connection = stalled(server, client)
         now = server.worker.state.now
         for seconds in range(25, 200, 25):
-            written = connection.output.written
-            while connection.output.written == written:
+            before = taken(server, connection)
+            while taken(server, connection) == before:
                 assert client.socket.recv(1 << 14)
+            assert connection.output.blocked
             server.on_loop(lambda: connection.tick(now + seconds))  # noqa: B023
         assert server.connections == [connection]
+
+
+def taken(server: Server, connection: Any) -> int:
+    """Bytes that the client has taken, as far as the kernel tells."""
+
+    def look() -> int:
+        output = connection.output
+        return int(output.written - (output.blocked() if output.blocked else 0))
+
+    return int(server.on_loop(look))
 
 
 def test_a_client_that_goes_leaves_nothing_behind(server: Server, caplog: pytest.LogCaptureFixture) -> None:

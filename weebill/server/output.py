@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..errors import ClientDisconnected
@@ -35,7 +36,8 @@ class Output:
     def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         self._loop = loop
         self.lost = False  # the client has gone
-        self.blocked = False  # the kernel has no room for what does not pass the transport
+        # While the kernel has no room for what does not pass the transport: how many bytes of it wait there.
+        self.blocked: Callable[[], int] | None = None
         self.paused = False  # much of what was written waits for it
         self.written = 0  # bytes given to the transport, or past it to the kernel
         self._taken = 0  # bytes of them that it had taken at the last look
@@ -70,7 +72,10 @@ class Output:
     def look(self, now: float) -> float:
         """How long the client has let everything lie, in seconds."""
         unsent = self.transport.get_write_buffer_size()
-        waits = unsent > 0 or self.blocked
+        waits = unsent > 0
+        if self.blocked is not None:
+            waits = True
+            unsent += self.blocked()
         taken = self.written - unsent
         if not waits or taken > self._taken:
             self._progress = now

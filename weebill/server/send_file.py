@@ -5,8 +5,11 @@
         └─ not in memory yet: in a file thread, which may wait for the disk
 
 The bytes do not pass through Python, which halves the CPU time of a large file, and nothing of it waits in
-our memory for a slow client. The socket is used by a descriptor of its own: uvloop lets nobody watch that of
-a transport, and a thread that still writes must not meet one that is closed, and another client's by then.
+our memory for a slow client. It waits in the kernel, as pages of the file that are there anyway; so for as
+long as it is sent the kernel may hold any number of them, which halves the time again.
+
+The socket is used by a descriptor of its own: uvloop lets nobody watch that of a transport, and a thread that
+still writes must not meet one that is closed, and another client's by then.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
+import sys
 
 from ..errors import ClientDisconnected
 from ..exchange import ReadableFile
@@ -22,25 +27,49 @@ from .output import Output
 
 __all__ = ["can_send_file", "send_file"]
 
-AT_ONCE = 1 << 18  # bytes of one file; then others have a turn, however fast its client is
+AT_ONCE = 1 << 19  # bytes of one file; then others have a turn, however fast its client is
+_UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_MOST = (1 << 31) - 1
 
 
 class _Twin:
     """A second descriptor of a socket, closed when nobody holds it any more."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("_limit", "_socket", "descriptor")
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = -1
-        self.descriptor = os.dup(descriptor)
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
+        self.descriptor = self._socket.fileno()
+        self._limit = 0
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        if hasattr(self, "_socket"):
+            self._socket.close()
 
     def send(self, file: ReadableFile, offset: int, count: int) -> int:
         """Send some bytes of a file. Raises BlockingIOError where there is no room for any."""
         return os.sendfile(self.descriptor, file.fileno(), offset, count)
+
+    def lift_limit(self) -> None:
+        """Have the kernel take as much as there is room for."""
+        if _UNSENT is not None and sys.platform == "linux" and self._socket.family != socket.AF_UNIX:
+            self._limit = self._socket.getsockopt(socket.IPPROTO_TCP, _UNSENT)
+            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, _MOST)
+
+    def restore_limit(self) -> None:
+        """Have it take as much as before."""
+        if self._limit and _UNSENT is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, self._limit)
+
+    def unsent(self) -> int:
+        """Bytes in the kernel that the client has not taken. Only Linux tells."""
+        if sys.platform != "linux":
+            return 0
+        import fcntl
+        import termios
+
+        held = fcntl.ioctl(self.descriptor, termios.TIOCOUTQ, bytes(4))  # which is SIOCOUTQ there
+        return int.from_bytes(held, sys.byteorder)
 
 
 def can_send_file(transport: asyncio.Transport) -> bool:
@@ -57,8 +86,9 @@ async def send_file(output: Output, file: ReadableFile, offset: int, count: int)
     """Send `count` bytes of `file` from `offset` on; fewer, as `output.written` tells, where the file ends
     early or its file system knows no sendfile. Raises ClientDisconnected when the client has gone,
     OSError if the file cannot be read."""
-    twin = _Twin(output.transport.get_extra_info("socket").fileno())
+    twin = _Twin(output.transport.get_extra_info("socket"))
     end = offset + count
+    twin.lift_limit()
     try:
         while offset < end:
             if output.is_gone():
@@ -66,12 +96,12 @@ async def send_file(output: Output, file: ReadableFile, offset: int, count: int)
             try:
                 sent = await _send_some(twin, file, offset, min(AT_ONCE, end - offset))
             except BlockingIOError:
-                output.blocked = True
+                output.blocked = twin.unsent
                 await _wait_for_room(output, twin)
                 continue
             if sent == 0:
                 break
-            output.blocked = False
+            output.blocked = None
             output.written += sent
             offset += sent
     except (ConnectionError, TimeoutError):  # of the socket
@@ -80,7 +110,8 @@ async def send_file(output: Output, file: ReadableFile, offset: int, count: int)
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
     finally:
-        output.blocked = False
+        output.blocked = None
+        twin.restore_limit()
         del twin  # an exception holds this frame, and would hold the connection open with it
 
 
