@@ -606,3 +606,62 @@ def test_content_that_nobody_wants_waits_while_its_answer_is_made() -> None:
         assert wire.transport.reading
 
     asyncio.run(main())
+
+
+# -- pieces
+
+
+def test_what_is_written_in_one_turn_goes_out_together_and_no_later_than_in_the_next() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            await exchange.start(200, TEXT)
+            for piece in (b"one", b"two", b"three"):
+                await exchange.write(piece)
+            await go_on.wait()
+            await exchange.write(b"four")
+            await exchange.finish()
+
+        wire = Wire(Application(program))
+        written: list[bytes] = []
+        write = wire.transport.write
+        wire.transport.write = lambda data: (written.append(bytes(data)), write(data))[1]  # type: ignore[method-assign]
+        wire.send(ask())
+        await turns(2)
+        assert b"".join(written).endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n")
+        assert len(written) == 1
+        written.clear()
+        go_on.set()
+        await turns(3)
+        assert written == [b"4\r\nfour\r\n0\r\n\r\n"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("framing", [[], [(b"content-length", b"100")]])
+def test_what_was_written_goes_out_before_a_broken_answer_is_cut_off(framing: Any) -> None:
+    async def program(exchange: Exchange) -> None:
+        await exchange.start(200, framing)
+        await exchange.write(b"the beginning")
+        raise RuntimeError("broken")
+
+    wire = run(program)
+    assert b"the beginning" in wire.sent
+    assert wire.transport.closing
+    assert not wire.sent.endswith(b"0\r\n\r\n")
+
+
+def test_pieces_of_a_client_that_has_gone_are_dropped() -> None:
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            await exchange.start(200, TEXT)
+            await exchange.write(b"the beginning")
+            wire.transport.reset()
+
+        wire = Wire(Application(program))
+        wire.send(ask())
+        await turns()
+        assert b"the beginning" not in wire.sent
+
+    asyncio.run(main())

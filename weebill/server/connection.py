@@ -132,6 +132,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when what was written has been sent."""
+        self.output.flush()
         self._end_reading()
         self.transport.close()
 

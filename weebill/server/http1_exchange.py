@@ -208,11 +208,11 @@ class HTTP1Exchange(Exchange):
         else:
             self._chunked = True
             framing = b"transfer-encoding: chunked\r\n"
-        self._begin(status, head, framing, b"")
+        self._begin(status, head, framing, None)
         self.phase = STARTED
 
-    def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes) -> None:
-        """Send the head, and the content that is at hand, in one write."""
+    def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes | None) -> None:
+        """Send the head and the content in one write; without content, with the first pieces of it."""
         channel, output = self._channel, self._output
         transport = output.transport
         if self.phase is not NOTHING:
@@ -224,9 +224,12 @@ class HTTP1Exchange(Exchange):
         if not self.keep_alive or head.upgrade or self.http_version == "1.0":
             framing += self._connection_field(head)
         date = b"" if head.has_date else channel.state.date
-        data = b"".join((head.block, framing, date, b"\r\n", content))
-        output.written += len(data)  # PERF: send(), without a call
-        transport.write(data)
+        if content is None:
+            output.hold(b"".join((head.block, framing, date, b"\r\n")))
+        else:
+            data = b"".join((head.block, framing, date, b"\r\n", content))
+            output.written += len(data)  # PERF: send(), without a call
+            transport.write(data)
         self.status = status
 
     def _connection_field(self, head: ResponseHead) -> bytes:
@@ -248,7 +251,7 @@ class HTTP1Exchange(Exchange):
                 raise ResponseError(f"{len(piece) - self._left} bytes more than Content-Length announced")
             self._left -= len(piece)
         self.sent += len(piece)
-        output.send(chunk(piece) if self._chunked else piece)
+        output.hold(chunk(piece) if self._chunked else piece)
         if output.paused:
             await output.drain()
         elif output.written - self._yielded > AT_ONCE:
@@ -257,6 +260,7 @@ class HTTP1Exchange(Exchange):
 
     async def send_file(self, file: ReadableFile, offset: int, count: int) -> None:
         output = self._output
+        output.flush()
         if self._is_for_kernel(count):
             await asyncio.sleep(0)  # uvloop writes at the end of a turn: the head is not to be overtaken
         if self._is_for_kernel(count) and can_send_file(output.transport):
@@ -287,7 +291,8 @@ class HTTP1Exchange(Exchange):
             if self._left:
                 raise ResponseError(f"{self._left} bytes fewer than Content-Length announced")
             if self._chunked:
-                output.send(LAST_CHUNK)
+                output.hold(LAST_CHUNK)
+        output.flush()
         self.phase = FINISHED
         if self.is_awaited or not self.keep_alive:
             self._let_go_soon()
@@ -303,6 +308,7 @@ class HTTP1Exchange(Exchange):
         if self.phase is not STARTED:  # nothing is half said
             return
         self.keep_alive = False
+        self._output.flush()
         if self._chunked or self._left is not None:
             self._channel.close()
         else:  # only a reset tells the client that the content is not complete

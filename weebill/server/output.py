@@ -12,6 +12,7 @@ from ..errors import ClientDisconnected
 
 __all__ = ["Output", "address"]
 
+HELD = 8 << 10  # bytes that wait for the end of a turn
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, and for no time
 
 
@@ -19,6 +20,8 @@ class Output:
     """What is written to one client, and how far it has taken it. `now` is when the connection was made."""
 
     __slots__ = (
+        "_held",
+        "_holds",
         "_loop",
         "_progress",
         "_spoke",
@@ -39,6 +42,8 @@ class Output:
         # While the kernel has no room for what does not pass the transport: how many bytes of it wait there.
         self.blocked: Callable[[], int] | None = None
         self.paused = False  # much of what was written waits for it
+        self._held: list[bytes] = []  # to be written at the end of this turn
+        self._holds = 0  # bytes of it
         self.written = 0  # bytes given to the transport, or past it to the kernel
         self._taken = 0  # bytes of them that it had taken at the last look
         self._progress = now  # when it last took some, or there was nothing to take
@@ -53,6 +58,27 @@ class Output:
         """Write."""
         self.written += len(data)
         self.transport.write(data)
+
+    def hold(self, data: bytes) -> None:
+        """Write at the end of this turn of the loop, with what else comes until then, or as soon as it is
+        much. Whoever writes in another way flushes before.
+
+        PERF: to write small pieces is most of their cost; of a thousand in one turn it saves half.
+        """
+        if not self._held and len(data) <= HELD:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+        self._holds += len(data)
+        if self._holds > HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if not self._held:
+            return
+        held, self._held, self._holds = self._held, [], 0
+        if not self.is_gone():
+            self.send(held[0] if len(held) == 1 else b"".join(held))
 
     def reset(self) -> None:
         """End at once, in a way that the client cannot take for the end of an answer."""
