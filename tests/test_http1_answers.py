@@ -665,3 +665,10 @@ def test_pieces_of_a_client_that_has_gone_are_dropped() -> None:
         assert b"the beginning" not in wire.sent
 
     asyncio.run(main())
+
+
+def test_long_content_comes_behind_its_head() -> None:
+    content = bytes(range(256)) * 1000
+    wire = run(respond(content=content), ask(), ask())
+    assert [answer.content for answer in wire.answers()] == [content, content]
+    assert wire.connection.output.written == len(wire.sent)

@@ -38,6 +38,7 @@ from .wire import (
 __all__ = ["FINISHED", "NOTHING", "STARTED", "Channel", "HTTP1Exchange", "Phase"]
 
 
+LARGE = 65536  # bytes; longer content is not copied behind its head (PERF: a fifth of 1 MiB's time)
 AT_ONCE = 65536  # bytes of one stream; then others have a turn, however fast its client is
 
 
@@ -226,6 +227,9 @@ class HTTP1Exchange(Exchange):
         date = b"" if head.has_date else channel.state.date
         if content is None:
             output.hold(b"".join((head.block, framing, date, b"\r\n")))
+        elif len(content) > LARGE:
+            output.send(b"".join((head.block, framing, date, b"\r\n")))
+            output.send(content)  # not by writelines(), for asyncio's tells nobody to pause
         else:
             data = b"".join((head.block, framing, date, b"\r\n", content))
             output.written += len(data)  # PERF: send(), without a call
