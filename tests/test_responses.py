@@ -317,6 +317,25 @@ def test_the_head_of_a_stream_tells_its_type_and_takes_one_piece() -> None:
     assert dict(exchange.answer_fields)[b"content-type"] == b"application/octet-stream"
 
 
+def test_an_iterable_whose_iterator_is_a_generator_has_it_closed() -> None:
+    closed: list[str] = []
+
+    class Pieces:
+        async def __aiter__(self) -> AsyncIterator[str]:
+            try:
+                yield "one"
+                yield "two"
+            finally:
+                closed.append("by us")
+
+    async def main() -> None:
+        exchange = MemoryExchange("HEAD", "/")
+        await StreamingResponse(Pieces()).send(exchange)
+        assert closed == ["by us"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("media_type", [None, "text/event-stream"])
 def test_any_iterable_may_be_streamed(media_type: str | None) -> None:
     answer = answer_of(StreamingResponse(["a", "ü", b"\xff"], media_type=media_type))

@@ -324,11 +324,13 @@ class StreamingResponse(Response):
                     self._say_type(piece)
                     await exchange.start(self.status_code, self.raw_headers)
                     started = True
-                elif not isinstance(piece, str | bytes):
+                    if exchange.method == "HEAD":
+                        break
+                if isinstance(piece, str):
+                    piece = piece.encode()
+                elif not isinstance(piece, bytes):
                     raise _no_piece(piece)
-                if exchange.method == "HEAD":
-                    break
-                await exchange.write(piece.encode() if isinstance(piece, str) else piece)
+                await exchange.write(piece)
         if not started:
             await exchange.start(self.status_code, self.raw_headers)
         await exchange.finish()

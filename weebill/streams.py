@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
@@ -62,16 +62,18 @@ async def until_gone(exchange: Exchange) -> None:
     raise ClientDisconnected
 
 
-async def stepped(pieces: AsyncIterable[Any] | Iterable[Any]) -> AsyncGenerator[Any, None]:
+def stepped(pieces: AsyncIterable[Any] | Iterable[Any]) -> AsyncGenerator[Any, None]:
     """The same pieces, those of an ordinary iterable from worker threads; when it is closed, so is what they
     come from."""
-    source = pieces if isinstance(pieces, AsyncIterable) else _in_threads(iter(pieces))
-    try:
-        async for piece in source:
-            yield piece
-    finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
+    if not isinstance(pieces, AsyncIterable):
+        return _in_threads(iter(pieces))
+    source = aiter(pieces)
+    return source if isinstance(source, AsyncGenerator) else _stepped(source)
+
+
+async def _stepped(pieces: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+    async for piece in pieces:
+        yield piece
 
 
 def _next(pieces: Iterator[Any], end: object) -> Any:
