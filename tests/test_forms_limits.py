@@ -383,3 +383,39 @@ def test_an_urlencoded_form_is_read_in_linear_time(unit: bytes) -> None:
         return work
 
     check(make)
+
+
+@pytest.mark.parametrize("spool", [1 << 20, 50])
+@pytest.mark.parametrize("start", [b"", b"\r\n"])
+@pytest.mark.parametrize("gap", ["", " " * 3, " " * 5000])
+def test_files_of_gathered_content_stay_where_they_lie(spool: int, start: bytes, gap: str) -> None:
+    contents = [
+        b"",
+        b"x",
+        b"\r\n\r\n",
+        b"\r",
+        b"\r\n--",
+        b"--" + BOUNDARY.encode() + b"\r\n" * 9,
+        bytes(20_000),
+    ]
+    parts = []
+    for number, content in enumerate(contents):
+        header = f'Content-Disposition:{gap}form-data; name="{number}"'
+        parts += [
+            part(header + f'; filename="{number}"\r\nX-Gap: {gap}\r\nContent-Type:{gap} a/b', content),
+            part(header, b"a text, \r\n\r\n"),
+        ]
+    form = start + multipart(*parts)
+    body = Body(spool)
+    for at in range(0, len(form), 1000):
+        body.add(form[at : at + 1000])
+        if body.needs_flush:
+            asyncio.run(body.flush())
+    reader = MultipartReader(BOUNDARY, Settings(max_part_header=1 << 16, max_form_text="1MiB"), body, True)
+    for at in range(0, len(form), 777):
+        reader.feed(form[at : at + 777])
+    reader.end()
+    assert [upload.file.read() for _, upload in reader.files] == contents
+    assert reader.fields == [(str(number), "a text, \r\n\r\n") for number in range(len(contents))]
+    assert body.size == len(form)
+    body.close()

@@ -34,7 +34,7 @@ def stretch(before: bytes, content: bytes, after: bytes, flush: int) -> Iterator
     for number, piece in enumerate((before, content, after), 1):
         body.add(piece)
         if number <= flush:
-            body.flush_here()
+            asyncio.run(body.flush())
     yield io.BufferedReader(Stretch(body, len(before), len(content)))
     body.close()
 

@@ -24,7 +24,17 @@ class Body:
     and goes with the object.
     """
 
-    __slots__ = ("_file", "_lock", "_pending", "_pieces", "_position", "_spool", "on_disk", "size")
+    __slots__ = (
+        "_file",
+        "_holders",
+        "_lock",
+        "_pending",
+        "_pieces",
+        "_position",
+        "_spool",
+        "on_disk",
+        "size",
+    )
 
     def __init__(self, spool: int = 1 << 20) -> None:
         self.size = 0
@@ -33,6 +43,7 @@ class Body:
         self._pieces: list[bytes] = []
         self._pending = 0  # bytes in _pieces
         self._file: IO[bytes] | None = None
+        self._holders = 1  # who has to close it
         self._lock = Lock()  # of the file's position
         self._position = 0  # of read_piece
 
@@ -49,15 +60,8 @@ class Body:
 
     async def flush(self) -> None:
         """Write what has collected to the temporary file, in a thread for file I/O."""
-        await run_file_io(self._write, self._taken())
-
-    def flush_here(self) -> None:
-        """`flush` for a thread that may wait for the disk."""
-        self._write(self._taken())
-
-    def _taken(self) -> list[bytes]:
         pieces, self._pieces, self._pending = self._pieces, [], 0
-        return pieces
+        await run_file_io(self._write, pieces)
 
     def _write(self, pieces: list[bytes]) -> None:
         if self._file is None:
@@ -104,11 +108,16 @@ class Body:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0] if self._pieces else b""
 
+    def hold(self) -> None:
+        """Keep the temporary file until `close` was called once more."""
+        self._holders += 1
+
     def close(self) -> None:
         """Free the temporary file now rather than when the object goes. What lay in it cannot be read any
         more: that raises ValueError, for a part is not the content. To be called on the loop."""
+        self._holders -= 1
         file = self._file
-        if file is None:
+        if file is None or self._holders > 0:
             return
         self._file = _CLOSED
         if self.size > LARGE and not file.closed:

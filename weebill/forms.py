@@ -4,6 +4,7 @@
     any other                  exchange.body ──── piece by piece ─┴─> reader.feed(), reader.end()
                                               text fields, in memory <─┤
           one Body for all files, in memory, then in a temporary file <┘
+          (gathered content is that Body: its files stay where they lie)
 
 FormReader reads the form of one request once, whoever asks for it, and keeps it, or what is wrong with it.
 """
@@ -161,15 +162,10 @@ class FormReader:
         body, position = self._exchange.body, 0
         if not body.size and not _media_type(self._exchange)[0]:
             return _form_data()
-        reader = self._reader()
+        reader = self._reader(body)
         while piece := body.read_at(position, PIECE):
             position += len(piece)
             reader.feed(piece)
-            if reader.store.needs_flush:
-                try:
-                    reader.store.flush_here()
-                except OSError as error:
-                    raise _no_room(error) from None
         reader.end()
         return _form_data(reader)
 
@@ -197,16 +193,22 @@ class FormReader:
             reader.end()
         return _form_data(reader)
 
-    def _reader(self) -> Reader:
-        """Raises HTTPException for what is no form."""
+    def _reader(self, gathered: Body | None = None) -> Reader:
+        """Who reads the form, from `gathered` content if there is some. Raises HTTPException for what is no
+        form."""
         kind, parameters = _media_type(self._exchange)
         settings = self._exchange.settings
         if kind == MULTIPART:
             from .multipart import MultipartReader  # not everybody has files to send
 
-            store = Body(settings.spool)
-            self._cleanup.callback(store.close)
-            return MultipartReader(parameters.get("boundary", ""), settings, store)
+            boundary = parameters.get("boundary", "")
+            if gathered is not None:
+                reader = MultipartReader(boundary, settings, gathered, is_gathered=True)
+                gathered.hold()
+            else:
+                reader = MultipartReader(boundary, settings, Body(settings.spool))
+            self._cleanup.callback(reader.store.close)
+            return reader
         if kind == URLENCODED:
             charset = parameters.get("charset", "utf-8").strip('"')
             if charset.lower() not in ("utf-8", "utf8", "us-ascii"):

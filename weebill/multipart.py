@@ -55,13 +55,14 @@ class _Part:
 
 class MultipartReader:
     """One form. `boundary` is the parameter of Content-Type as it was sent; files go to `store`, which the
-    caller flushes. `fields` and `files` are what has been read.
+    caller flushes, or, if it is the gathered content that is fed here, stay in it. `fields` and `files` are
+    what has been read.
 
     A few bytes are kept back until the end, so that the last boundary comes to the parser by itself: what
     lies behind it is refused wherever it was cut. `position` is how far the parser has read at least.
     """
 
-    def __init__(self, boundary: str, settings: Settings, store: Body) -> None:
+    def __init__(self, boundary: str, settings: Settings, store: Body, is_gathered: bool = False) -> None:
         boundary = re.sub(r"\\(.)", r"\1", boundary.strip('"'))
         if not _BOUNDARY.fullmatch(boundary):
             what = repr(boundary[:80]) if boundary else "missing"
@@ -72,6 +73,8 @@ class MultipartReader:
         self.files: list[tuple[str, UploadFile]] = []
         self.store = store
         self.position = 0
+        self._is_gathered = is_gathered
+        self._header = 0  # where in gathered content the header of the part begins
         self._settings = settings
         self._delimiter = b"--" + boundary.encode("ascii")
         self._back = len(self._delimiter) + 6  # CR LF in front; "--" and CR LF behind
@@ -119,6 +122,7 @@ class MultipartReader:
             beginning = b"".join(pieces)[: self._back].removeprefix(b"\r\n")
             if not beginning.startswith(self._delimiter[: len(beginning)]):
                 self._fail("it does not begin with its boundary")
+            self._header = len(self._delimiter) + (4 if b"".join(pieces).startswith(b"\r\n") else 2)
         try:
             for piece in filter(None, pieces):
                 for event in self._parser.parse(piece):
@@ -154,11 +158,26 @@ class MultipartReader:
                 self._fail(f"its {name} holds a control character")
         name, filename = self._disposition(values.get("Content-Disposition", ""))
         content_type = values.get("Content-Type")
-        self._part = _Part(name, filename, content_type, Headers.from_raw(raw), self.store.size)
+        self._part = _Part(name, filename, content_type, Headers.from_raw(raw), self._start())
         self.position += size + 2
         self._check_coding(values.get("Content-Transfer-Encoding", "binary").strip().lower())
         if filename is None and content_type is not None:
             self._check_charset(content_type)
+
+    def _start(self) -> int:
+        """Where in the store the content of a part begins whose header has ended."""
+        if not self._is_gathered:
+            return self.store.size
+        position, tail = self._header, b""
+        while True:  # the parser has seen the empty line
+            piece = self.store.read_at(position, TINY)
+            found = (tail + piece).find(b"\r\n\r\n")
+            if found >= 0:
+                return position - len(tail) + found + 4
+            if not piece:
+                self._fail("its header does not end")
+            position += len(piece)
+            tail = (tail + piece)[-3:]
 
     def _disposition(self, value: str) -> tuple[str, str | None]:
         """The name, and the name of the file if it is one (RFC 7578 section 4.2)."""
@@ -197,7 +216,8 @@ class MultipartReader:
         part.size += len(piece)
         self.position += len(piece)
         if part.filename is not None:
-            self.store.add(piece)
+            if not self._is_gathered:
+                self.store.add(piece)
             return
         if part.size > self._settings.max_form_field:
             raise FieldTooLarge(self._settings.max_form_field, part.name[:SHOWN])
@@ -212,6 +232,7 @@ class MultipartReader:
     def _end_part(self) -> None:
         part = self._part
         assert part is not None
+        self._header = part.start + part.size + len(self._delimiter) + 4
         if part.filename is None:
             try:
                 text = b"".join(part.pieces).decode()
