@@ -113,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
         if self._eof or not self.transport.can_write_eof():
             self.close()
             return
+        self.output.flush()
         self._end_reading()
         try:
             self.transport.write_eof()

@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from ..body import NO_BODY, Body
@@ -62,6 +64,12 @@ class Reading(Enum):
 
 
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
+
+
+# PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
+schedule_task = partial(asyncio.Task, name="weebill-request")
+# PERF: most handlers wait for nothing, and need no turn of the loop; from 3.12 on a task can do without.
+start_task = partial(schedule_task, eager_start=True) if sys.version_info >= (3, 12) else schedule_task
 
 
 class HTTP1Connection(ClientConnection):
@@ -204,7 +212,7 @@ class HTTP1Connection(ClientConnection):
         intake = exchange.intake = state.intake(exchange)
         if length == 0:
             self._reading = ANSWER
-            self._run(exchange)
+            self._run(exchange, at_once=not rest)
         else:
             self._expect_content(exchange, intake, length)
 
@@ -376,10 +384,20 @@ class HTTP1Connection(ClientConnection):
 
     # -- answering
 
-    def _run(self, exchange: HTTP1Exchange) -> None:
-        self._since = self.state.now
-        # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
-        self._task = asyncio.Task(self._answer(exchange), loop=self.state.loop, name="weebill-request")
+    def _run(self, exchange: HTTP1Exchange, at_once: bool = False) -> None:
+        """Have the application answer, `at_once` where nothing else that was read waits for its turn."""
+        state = self.state
+        self._since = state.now
+        task = (start_task if at_once else schedule_task)(self._answer(exchange), loop=state.loop)
+        if self.exchange is exchange:  # and has not been answered already
+            self._task = task
+            if self.output.held:
+                state.loop.call_soon(self._flush_unless_answered, task)
+
+    def _flush_unless_answered(self, task: asyncio.Task[None]) -> None:
+        """The answers before this one do not wait for it, if it takes time."""
+        if self._task is task:
+            self.output.flush()
 
     async def _answer(self, exchange: HTTP1Exchange) -> None:
         try:
@@ -460,7 +478,10 @@ class HTTP1Connection(ClientConnection):
             self.resume_reading()
         if self._buffer:
             held, self._buffer = bytes(self._buffer), b""
-            self._consume(held)
+            # Not in the context of the request that was answered, whose variables are its own.
+            self.state.context.copy().run(self._consume, held)
+        if self._task is None:
+            self.output.flush()
         if self._eof:
             self._end_input()
         elif self.state.is_stopping:

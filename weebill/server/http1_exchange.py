@@ -182,7 +182,7 @@ class HTTP1Exchange(Exchange):
             framing = b"" if length is None else content_length(length)
             if has_no_content(self.method, status):
                 content = b""
-        self._begin(status, head, framing, content)
+        self._begin(status, head, framing, content, self.is_awaited)
         self.sent = len(content)
         self.phase = FINISHED
         if self.is_awaited or not self.keep_alive:
@@ -212,8 +212,11 @@ class HTTP1Exchange(Exchange):
         self._begin(status, head, framing, None)
         self.phase = STARTED
 
-    def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes | None) -> None:
-        """Send the head and the content in one write; without content, with the first pieces of it."""
+    def _begin(
+        self, status: int, head: ResponseHead, framing: bytes, content: bytes | None, may_wait: bool = False
+    ) -> None:
+        """Send the head and the content in one write; without content, with the first pieces of it. If it
+        `may_wait`, in one with the answer to the next request, which is at hand too."""
         channel, output = self._channel, self._output
         transport = output.transport
         if self.phase is not NOTHING:
@@ -232,8 +235,14 @@ class HTTP1Exchange(Exchange):
             output.send(content)  # not by writelines(), for asyncio's tells nobody to pause
         else:
             data = b"".join((head.block, framing, date, b"\r\n", content))
-            output.written += len(data)  # PERF: send(), without a call
-            transport.write(data)
+            may_wait = may_wait and self.keep_alive and not output.paused
+            if may_wait or output.held:
+                output.hold(data, until_flushed=True)
+                if not may_wait:
+                    output.flush()
+            else:
+                output.written += len(data)  # PERF: send(), without a call
+                transport.write(data)
         self.status = status
 
     def _connection_field(self, head: ResponseHead) -> bytes:

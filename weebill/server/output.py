@@ -12,7 +12,7 @@ from ..errors import ClientDisconnected
 
 __all__ = ["Output", "address"]
 
-HELD = 8 << 10  # bytes that wait for the end of a turn
+HELD = 8 << 10  # bytes that wait for others; more are given to the transport at once
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, and for no time
 
 
@@ -20,13 +20,13 @@ class Output:
     """What is written to one client, and how far it has taken it. `now` is when the connection was made."""
 
     __slots__ = (
-        "_held",
         "_holds",
         "_loop",
         "_progress",
         "_spoke",
         "_taken",
         "blocked",
+        "held",
         "lost",
         "paused",
         "transport",
@@ -42,7 +42,7 @@ class Output:
         # While the kernel has no room for what does not pass the transport: how many bytes of it wait there.
         self.blocked: Callable[[], int] | None = None
         self.paused = False  # much of what was written waits for it
-        self._held: list[bytes] = []  # to be written at the end of this turn
+        self.held: list[bytes] = []  # written, and not given to the transport yet
         self._holds = 0  # bytes of it
         self.written = 0  # bytes given to the transport, or past it to the kernel
         self._taken = 0  # bytes of them that it had taken at the last look
@@ -55,28 +55,30 @@ class Output:
         return self.lost or self.transport.is_closing()
 
     def send(self, data: bytes) -> None:
-        """Write."""
+        """Write, behind what is held."""
+        if self.held:
+            self.flush()
         self.written += len(data)
         self.transport.write(data)
 
-    def hold(self, data: bytes) -> None:
-        """Write at the end of this turn of the loop, with what else comes until then, or as soon as it is
-        much. Whoever writes in another way flushes before.
+    def hold(self, data: bytes, until_flushed: bool = False) -> None:
+        """Write with what else comes: at the end of this turn of the loop, unless it waits `until_flushed` by
+        the caller, or as soon as it is much.
 
         PERF: to write small pieces is most of their cost; of a thousand in one turn it saves half.
         """
-        if not self._held and len(data) <= HELD:
+        if not self.held and not until_flushed and len(data) <= HELD:
             self._loop.call_soon(self.flush)
-        self._held.append(data)
+        self.held.append(data)
         self._holds += len(data)
         if self._holds > HELD:
             self.flush()
 
     def flush(self) -> None:
         """Write what is held."""
-        if not self._held:
+        if not self.held:
             return
-        held, self._held, self._holds = self._held, [], 0
+        held, self.held, self._holds = self.held, [], 0
         if not self.is_gone():
             self.send(held[0] if len(held) == 1 else b"".join(held))
 

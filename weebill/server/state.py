@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextvars import copy_context
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
@@ -68,6 +69,7 @@ class State:
         self.loop = loop
         self.new_parser = new_parser
         self.clock = clock
+        self.context = copy_context()  # that in which requests begin
         self.stopping = asyncio.Event()
         self.is_stopping = False  # PERF: the same, without a call, for each answer
         self.connections: set[Connection] = set()

@@ -1,0 +1,168 @@
+"""Requests that come at once: their answers go out together, and nothing else of one reaches the next."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+from http1_wire import PARSERS, SECOND, Application, MemoryTransport, Wire, turns
+
+from weebill.exchange import Exchange
+from weebill.server.http1 import HTTP1Connection
+
+
+class CountingTransport(MemoryTransport):
+    """Keeps each write by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(bytes(data))
+        super().write(data)
+
+
+class CountingWire(Wire):
+    """A client whose writes are counted."""
+
+    def __init__(self, application: Application, parser: str = "httptools") -> None:
+        super().__init__(application, parser)
+        self.counted = self.transport = CountingTransport()
+        self.connection = HTTP1Connection(self.state)
+        self.transport.protocol = self.connection
+        self.connection.connection_made(self.transport)
+
+
+def gets(count: int) -> bytes:
+    return b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(count))
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_the_answers_to_requests_that_came_at_once_go_out_at_once(parser: str) -> None:
+    async def main() -> None:
+        wire = CountingWire(Application(), parser)
+        wire.send(gets(16))
+        await turns(40)
+        assert [answer.content for answer in wire.answers()] == [b"/%d" % n for n in range(16)]
+        assert len(wire.counted.writes) == 1
+
+    asyncio.run(main())
+
+
+def test_long_answers_do_not_collect() -> None:
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            await exchange.respond(200, [], b"x" * 3000)
+
+        wire = CountingWire(Application(program))
+        wire.send(gets(16))
+        await turns(40)
+        assert len(wire.answers()) == 16
+        assert max(map(len, wire.counted.writes)) < 20_000
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "behind", [gets(1), b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nx"]
+)
+def test_an_answer_does_not_wait_for_one_that_takes_time(behind: bytes) -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            if exchange.target != "/second":
+                await go_on.wait()
+            await exchange.respond(200, [], exchange.target.encode())
+
+        wire = CountingWire(Application(program))
+        wire.send(SECOND * 2 + behind)
+        await turns(8)
+        assert [answer.content for answer in wire.answers()] == [b"/second"] * 2
+        assert len(wire.counted.writes) == 1
+
+    asyncio.run(main())
+
+
+def test_what_is_wrong_with_the_third_is_said_behind_the_answers_to_the_others() -> None:
+    async def main() -> None:
+        wire = CountingWire(Application())
+        wire.send(SECOND * 2 + b"GET / HTTP/1.1\r\n\r\n")
+        await turns(20)
+        assert [answer.status for answer in wire.answers()] == [200, 200, 400]
+        assert wire.transport.ended
+
+    asyncio.run(main())
+
+
+def test_a_stream_comes_behind_the_answers_before_it() -> None:
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            if exchange.target == "/second":
+                await exchange.respond(200, [], b"whole")
+                return
+            await exchange.start(200, [])
+            await exchange.write(b"in ")
+            await exchange.write(b"pieces")
+            await exchange.finish()
+
+        wire = CountingWire(Application(program))
+        wire.send(SECOND + gets(1) + SECOND)
+        await turns(20)
+        assert [answer.content for answer in wire.answers()] == [b"whole", b"in pieces", b"whole"]
+
+    asyncio.run(main())
+
+
+def test_the_last_request_before_the_client_shuts_its_side_is_the_last_answer() -> None:
+    async def main() -> None:
+        wire = CountingWire(Application())
+        wire.send(gets(3))
+        wire.send_eof()
+        await turns(20)
+        assert [answer.content for answer in wire.answers()] == [b"/0", b"/1", b"/2"]
+        assert [answer.headers.get("connection") for answer in wire.answers()] == [None, None, "close"]
+
+    asyncio.run(main())
+
+
+def test_a_request_sees_no_variable_of_the_one_before_it() -> None:
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            found = user.get()
+            user.set(exchange.target)
+            await asyncio.sleep(0)
+            await exchange.respond(200, [], found.encode())
+
+        wire = CountingWire(Application(program))
+        wire.send(gets(3))
+        await turns(40)
+        wire.send(gets(2))
+        await turns(40)
+        assert [answer.content for answer in wire.answers()] == [b"nobody"] * 5
+
+    asyncio.run(main())
+
+
+def test_a_task_of_its_own_is_what_a_handler_runs_in() -> None:
+    async def main() -> None:
+        tasks: list[asyncio.Task[None] | None] = []
+
+        async def program(exchange: Exchange) -> None:
+            tasks.append(asyncio.current_task())
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0)
+            await exchange.respond(200, [], b"")
+
+        wire = CountingWire(Application(program))
+        for _ in range(2):
+            wire.send(gets(2))
+            await turns(20)
+        assert len(set(tasks)) == 4
+        assert None not in tasks
+
+    asyncio.run(main())
