@@ -447,12 +447,10 @@ def test_an_upload_takes_little_memory_however_long_it_is() -> None:
 def test_no_room_on_the_disk_is_507(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import weebill.body
-
     def full(**options: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weebill.body.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
     content = multipart(file("a", "a", LARGE))
     assert TestClient(form_app()).post("/stream", content=content, headers=TYPE).status_code == 507
     assert "uploaded files could not be written to a temporary file" in caplog.text

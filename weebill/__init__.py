@@ -86,3 +86,7 @@ def __getattr__(name: str) -> Any:
 
     globals()[name] = getattr(import_module(_LATER[name], __name__), name)
     return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,14 +7,14 @@ import inspect
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Never, TypeVar, cast
 
+from msgspec.structs import replace
+
 from .binding import Handler, bind
-from .bridges.asgi import serve_scope
 from .errors import (
     ConfigurationError,
     HTTPException,
@@ -32,7 +32,6 @@ from .requests import Request, current_request
 from .router import Area, Route, Router
 from .routing import compile_pattern
 from .secret_keys import checked_keys, keys_of_environment
-from .settings import load
 from .sites import Sites, common_routers
 from .templates import Templates
 from .urls import URLs, check_base_url
@@ -363,6 +362,7 @@ class App(Router):
         ...     App().run(port=8000, access_log=True)
         """
         from .server.worker import main  # the application knows the server only here
+        from .settings import load
 
         try:
             settings = load({"host": host, "port": port, **options})
@@ -469,6 +469,8 @@ class App(Router):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The App as an ASGI application, for other servers."""
+        from .bridges.asgi import serve_scope  # not with our own server
+
         await serve_scope(self, scope, receive, send)
 
     # -- composing

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
 from weakref import WeakKeyDictionary
+
+from msgspec import Struct
 
 from .errors import SignatureError
 from .functions import describe
@@ -38,8 +39,7 @@ Handler = Callable[..., Any]
 Resolver = Callable[[S], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter of a handler: `annotation` resolved, `inspect.Parameter.empty` where there is none."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from io import BytesIO
 from threading import Lock
@@ -65,6 +64,8 @@ class Body:
 
     def _write(self, pieces: list[bytes]) -> None:
         if self._file is None:
+            import tempfile  # most content is small
+
             self._file = tempfile.TemporaryFile(prefix="weebill-")  # noqa: SIM115
             self.on_disk = True
         self._file.writelines(pieces)

@@ -6,7 +6,6 @@ None of it runs a script or loads anything, and its policy says so to the browse
 from __future__ import annotations
 
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 from .errors import HTTPException, ValidationError, reason_phrase
@@ -63,10 +62,10 @@ def error_response(request: Request, error: HTTPException) -> Response:
         lines = [f"<h1>{title}</h1>"]
         faults = error.errors if isinstance(error, ValidationError) else ()
         if faults:
-            lines.append(f"<ul>{''.join(f'<li>{escape(str(fault))}</li>' for fault in faults)}</ul>")
+            lines.append(f"<ul>{''.join(f'<li>{_escape(str(fault))}</li>' for fault in faults)}</ul>")
         elif detail:
-            lines.append(f"<p>{escape(detail)}</p>")
-        lines += [f'<p class="soft">Request {escape(request.id)}</p>'] if status >= 500 else []
+            lines.append(f"<p>{_escape(detail)}</p>")
+        lines += [f'<p class="soft">Request {_escape(request.id)}</p>'] if status >= 500 else []
         response: Response = page(title, "\n".join(lines), status)
     elif form == "json":
         problem: dict[str, Any] = {"title": phrase, "status": status}
@@ -84,10 +83,16 @@ def error_response(request: Request, error: HTTPException) -> Response:
 
 def page(title: str, body: str, status: int, style: str = STYLE) -> HTMLResponse:
     """A page of our own. `title` is escaped here, the markup in `body` by the caller."""
-    content = _PAGE.format(title=escape(title), style=style, body=body)
+    content = _PAGE.format(title=_escape(title), style=style, body=body)
     response: HTMLResponse = HTMLResponse(sendable(content), status)
     response.headers["content-security-policy"] = _policy(style)
     return response
+
+
+def _escape(text: str) -> str:
+    from html import escape  # only an error page needs it
+
+    return escape(text)
 
 
 def sendable(text: str) -> str:

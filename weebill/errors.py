@@ -36,7 +36,6 @@ WeebillError
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ def reason_phrase(status: int) -> str:
     """
     if status in _NEW_PHRASES:
         return _NEW_PHRASES[status]
+    from http import HTTPStatus  # an application without the server is made without it
+
     try:
         return HTTPStatus(status).phrase
     except ValueError:

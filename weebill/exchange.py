@@ -15,17 +15,19 @@ An application that wants neither the content nor the request sets `exchange.ref
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct
+
 from .body import NO_BODY, Body
 from .errors import HTTPException
-from .settings import Settings
 from .threads import run_file_io
 
 if TYPE_CHECKING:
     from .headers import Fields
+    from .settings import Settings
 
 __all__ = [
     "BUFFERED",
@@ -45,8 +47,7 @@ __all__ = [
 ENCODED_SLASH = "\udc2f"
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(Struct, frozen=True):
     """What an application wants of one request's content; constant per route.
 
     `wanted` False: it is answered without the content. `stream` True: the handler starts at the end of
@@ -63,7 +64,12 @@ class Intake:
 BUFFERED = Intake()
 UNWANTED = Intake(wanted=False)
 
-_DEFAULTS = Settings()
+
+@cache
+def _defaults() -> Settings:
+    from .settings import Settings  # a server brings its own
+
+    return Settings()
 
 
 class Application(Protocol):
@@ -175,7 +181,7 @@ class Exchange:
     @property
     def settings(self) -> Settings:
         """Those of the server that took the request in; on servers of others the defaults."""
-        return _DEFAULTS
+        return _defaults()
 
     @property
     def started(self) -> bool:

@@ -19,9 +19,10 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from msgspec import Struct, field
 
 from .annotations import metadata, metadata_within, stripped
 from .binding import Handler, Parameter, Resolver, Source, bind, itself
@@ -51,13 +52,18 @@ Function = Callable[..., Any]
 Call = Callable[[S, dict[str, Any]], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(Struct, frozen=True, eq=False):
     """What `Depends` returns. Two of the same function are equal: they share one cached value."""
 
     fn: Function | None
-    use_cache: bool = field(default=True, compare=False)
-    timeout: float | None = field(default=None, compare=False)
+    use_cache: bool = True
+    timeout: float | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dependency) and self.fn == other.fn
+
+    def __hash__(self) -> int:
+        return hash(self.fn)
 
 
 def Depends(  # noqa: N802
@@ -175,8 +181,7 @@ def _awaited(function: Function, purpose: str) -> Call[Any]:
     return lambda subject, arguments: cast("Awaitable[Any]", function(**arguments))
 
 
-@dataclass(frozen=True)
-class Injection(Generic[S]):
+class Injection(Struct, Generic[S], frozen=True, eq=False):
     """The rules for one kind of subject.
 
     `sources(function, purpose)` are the ways to fill the parameters of `function`, asked in order (see

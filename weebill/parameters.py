@@ -8,8 +8,9 @@ What is done with them is in sources.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from .errors import SignatureError
 from .requests import Request
@@ -30,8 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(Struct, frozen=True):
     """What `Query` and its kin return: where a parameter comes from, and under which name."""
 
     place: Place

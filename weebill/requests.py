@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
@@ -253,7 +253,7 @@ class Request:
         try:
             return self.exchange.id
         except AttributeError:
-            self.exchange.id = secrets.token_hex(8)
+            self.exchange.id = os.urandom(8).hex()
             return self.exchange.id
 
     @id.setter  # noqa: A003

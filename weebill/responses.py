@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
-from hashlib import sha256
 from inspect import iscoroutine
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args, get_type_hints
@@ -130,6 +129,8 @@ class Response:
         if "etag" not in headers:
             if type(self).send is not Response.send:
                 return self
+            from hashlib import sha256  # most answers have none
+
             headers["etag"] = f'"{sha256(self.content).hexdigest()[:32]}"'
         date = headers.get("last-modified")
         last_modified = None if date is None else parse_http_date(date)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict, TypeVar, cast, get_type_hints
+from functools import cache
+from typing import Any, TypedDict, TypeVar, get_type_hints
 
 from .binding import Handler
 from .errors import ConfigurationError, SignatureError
 from .exchange import Intake
 from .functions import describe, is_async, is_generator
 from .habits import unknown_options
-from .settings import parse_duration, parse_size
 
 __all__ = [
     "RouteOptions",
@@ -23,7 +23,6 @@ __all__ = [
     "with_options",
 ]
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,15 +39,21 @@ class RouteOptions(TypedDict, total=False):
 
 def with_options(function: F) -> F:
     """Have help() show the options one by one: they are said once, in RouteOptions."""
-    signature, options = inspect.signature(function), []
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    function.__signature__ = signature.replace(parameters=[*own, *_options()])  # type: ignore[attr-defined]
+    return function
+
+
+@cache
+def _options() -> list[inspect.Parameter]:
+    options = []
     for name, kind in get_type_hints(RouteOptions).items():
         default = {bool: False, Iterable[Handler]: ()}.get(kind)
         options.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         )
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-    return function
+    return options
 
 
 def check_options(path: str, options: Mapping[str, Any]) -> None:
@@ -61,14 +66,14 @@ def intake_of(options: RouteOptions, path: str, handler: Handler) -> Intake:
     """How the content is to be taken in, by these options."""
     return Intake(
         stream=options.get("stream", False),
-        max_body=_parsed(options.get("max_body"), parse_size, "max_body", path, handler),
+        max_body=_parsed(options.get("max_body"), "max_body", path, handler),
         cancel_on_disconnect=options.get("cancel_on_disconnect", False),
     )
 
 
 def timeout_of(options: RouteOptions, path: str, handler: Handler) -> float | None:
     """The seconds that the handler may take. Raises ConfigurationError where that makes no sense."""
-    timeout = _parsed(options.get("timeout"), parse_duration, "timeout", path, handler)
+    timeout: float | None = _parsed(options.get("timeout"), "timeout", path, handler)
     _check_timeout(timeout, path, handler)
     return timeout
 
@@ -97,10 +102,14 @@ def check_middleware(middleware: Handler) -> None:
         raise SignatureError(f"the middleware {describe(middleware)} must take (request, call_next)")
 
 
-def _parsed(value: Any, parse: Callable[[str], T], option: str, path: str, handler: Handler) -> T | None:
+def _parsed(value: Any, option: str, path: str, handler: Handler) -> Any:
     """An option of a route that may be written as in the settings: "1MiB", "5s"."""
+    if not isinstance(value, str):
+        return value
+    from .settings import parse_duration, parse_size  # few routes need them
+
     try:
-        return parse(value) if isinstance(value, str) else cast("T | None", value)
+        return parse_duration(value) if option == "timeout" else parse_size(value)
     except ValueError as error:
         raise ConfigurationError(f"the {option} of {path!r}, {describe(handler)}: {error}") from None
 

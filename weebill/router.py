@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Never, TypeVar, Unpack
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .binding import Handler, bind_hook
 from .bridges import adapt
@@ -37,8 +39,7 @@ _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # a token (RFC 9110 section 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(slots=True, eq=False)
-class Route:
+class Route(Struct, eq=False):
     """One handler at one pattern, or one other application below it. `answer` is composed from `routers` when
     it is first needed."""
 
@@ -53,7 +54,7 @@ class Route:
     host: Pattern | None = None
     places: tuple[Place, ...] = ()  # where its router was included, the outermost first
     application: Application | None = None  # of a mount
-    answer: Any = field(default=None, repr=False)
+    answer: Any = None
 
     def __str__(self) -> str:
         return describe(self.handler)
@@ -69,8 +70,7 @@ class Route:
         return {**(self.host.converters if self.host else {}), **self.pattern.converters}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Area:
+class Area(Struct, frozen=True, eq=False):
     """The paths below a prefix belong to the innermost of `routers`, even those that have no route."""
 
     prefix: str
@@ -78,8 +78,7 @@ class Area:
     routers: tuple[Router, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Place(Struct, frozen=True, eq=False):
     """Where a router was included: below `prefix` of `parent`."""
 
     parent: Router

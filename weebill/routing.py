@@ -22,11 +22,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 from uuid import UUID
+
+from msgspec import Struct
 
 from .errors import DuplicateRoute, PatternError
 from .exchange import ENCODED_SLASH
@@ -112,8 +113,7 @@ _OF_HOSTS: dict[str, Converter] = {
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pattern:
+class Pattern(Struct, frozen=True, eq=False):
     """A compiled pattern: `match` text against it, or `fill` it with values."""
 
     text: str

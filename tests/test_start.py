@@ -1,0 +1,53 @@
+"""What a program pays before it has asked for anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# Each costs a millisecond or more, and a hello needs none of them.
+NOT_NEEDED = {
+    "click",
+    "email",
+    "hashlib",
+    "html",
+    "http",
+    "itsdangerous",
+    "jinja2",
+    "json",
+    "multipart",
+    "random",
+    "secrets",
+    "tempfile",
+    "uvloop",
+    "watchfiles",
+    "weebill.bridges.asgi",
+    "weebill.server.worker",
+    "weebill.settings",
+    "weebill.testing",
+}
+
+HELLO = """
+import sys
+from weebill import App
+app = App()
+@app.get("/user/{name}")
+async def hello(name: str) -> str:
+    return f"Hello, {name}!"
+print(*sys.modules)
+"""
+
+
+def test_a_hello_imports_nothing_that_it_does_not_need() -> None:
+    done = subprocess.run([sys.executable, "-c", HELLO], capture_output=True, text=True, check=True)
+
+    assert NOT_NEEDED.isdisjoint(done.stdout.split())
+
+
+def test_names_that_are_imported_late_are_shown_and_can_be_had() -> None:
+    program = "import weebill as w; print(*dir(w)); print(w.TestClient.__name__); print(*w.__all__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    shown, test_client, public = done.stdout.splitlines()
+
+    assert set(public.split()) <= set(shown.split())
+    assert test_client == "TestClient"
