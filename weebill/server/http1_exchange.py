@@ -11,7 +11,6 @@ How it is framed is decided once, where it begins (RFC 9112 section 6).
 from __future__ import annotations
 
 import asyncio
-import logging
 from enum import Enum
 from typing import Protocol, cast
 
@@ -20,6 +19,7 @@ from ..exchange import FILE_PIECE, Exchange, Intake, ReadableFile
 from ..headers import Fields
 from ..settings import Settings
 from .content import Content, Use
+from .log import AccessLog
 from .output import Output
 from .send_file import can_send_file, send_file
 from .state import State
@@ -327,10 +327,9 @@ class HTTP1Exchange(Exchange):
         else:  # only a reset tells the client that the content is not complete
             self._output.reset()
 
-    def log(self, access_log: logging.Logger, now: float) -> None:
+    def log(self, access_log: AccessLog, now: float) -> None:
         """Write the access log's line about the answer."""
-        access_log.info(
-            '%s "%s %s HTTP/%s" %d %d %.1fms',
+        access_log.add(
             self.client[0] if self.client else "-",
             self.method,
             self.target,

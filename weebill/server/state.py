@@ -16,6 +16,7 @@ from ..errors import TooManyConnections
 from ..exchange import Application
 from ..headers import Fields, http_date
 from ..settings import Settings
+from .log import AccessLog
 
 __all__ = ["SWEEP", "SWEPT", "Connection", "Parser", "State"]
 
@@ -80,7 +81,7 @@ class State:
         self.left_behind: set[asyncio.Task[None]] = set()  # handlers that no connection waits for any more
         self.drained = asyncio.Event()  # set while there is no connection, and nobody left behind
         self.drained.set()
-        self.access_log = logging.getLogger("weebill.access") if settings.access_log else None
+        self.access_log = AccessLog(loop) if settings.access_log else None
         self.now = 0.0
         self._read = clock()
         self.tick()
