@@ -49,6 +49,34 @@ def test_a_call_runs_in_a_worker_and_its_result_comes_back() -> None:
     assert results == [(3, 1), 255]
 
 
+def test_threads_that_wait_are_all_called_when_there_is_work_for_all() -> None:
+    """However their ways cross: some come to wait while others are called."""
+
+    async def use(pool: WorkerThreads) -> None:
+        pool.start_all()
+        for number in range(300):
+            together = threading.Barrier(8)
+            jobs = [pool.run(together.wait, 10) for _ in range(8)]
+            if number % 3 == 0:
+                await asyncio.sleep(0.001)  # here all of them wait before the next round
+            assert sorted(await asyncio.gather(*jobs)) == list(range(8))
+            await asyncio.gather(*(pool.run(int) for _ in range(number % 5)))
+
+    with_pool(8, 100, use)
+
+
+def test_the_threads_end_when_the_pool_stops() -> None:
+    async def use(pool: WorkerThreads) -> list[threading.Thread]:
+        pool.start_all()
+        return [thread for thread in threading.enumerate() if thread.name.startswith("weebill-")]
+
+    threads = with_pool(8, 100, use)
+    assert len(threads) >= 8 + FILE_THREADS
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def leave() -> None:
     raise GeneratorExit
 

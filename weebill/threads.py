@@ -1,11 +1,16 @@
 """The worker threads that `def` handlers run in, and a few more for files.
 
-One pool for each event loop. Jobs go in through a SimpleQueue; results come back through a deque, and one
-wake-up of the loop delivers all that are ready by then. That costs a fifth of `run_in_executor`.
+One pool for each event loop. Jobs go in through one deque and results come back through another. One call of
+a thread is enough for all jobs of a turn of the loop, and one wake-up of the loop delivers all results that
+are ready by then. That costs a fifth of `run_in_executor`.
 
-    loop: run() ── SimpleQueue ──> thread: context.run(function)
-      ^                                        │
-      └── _deliver() <── deque of results <────┘   one call_soon_threadsafe per batch
+    loop: run() ── deque of jobs ────> thread: context.run(function)
+      ^      └──── _call_one() ────────^          │
+      └── _deliver() <── deque of results <───────┘   one call_soon_threadsafe per batch
+
+A thread that takes a job and leaves others calls the next thread, for its own may last. But no more than one
+is on its way at any time: most jobs are done before it comes, and to change threads costs more than they do.
+(A SimpleQueue of Python 3.13 calls a thread for each job.)
 
 Files are read and written in threads of their own, so that no handler holds them up. Not in those of
 asyncio.to_thread: its executor takes nothing more once the main thread has come to its end, and a server in
@@ -18,9 +23,9 @@ import asyncio
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .errors import QueueFull
@@ -62,7 +67,10 @@ class WorkerThreads:
         self._files: WorkerThreads | None = None
         self.unfinished = 0  # jobs given and not yet delivered; only the loop's thread writes it
         self._threads = 0
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: deque[Job | None] = deque()
+        self._gate = threading.Lock()  # taken by each thread that has nothing to do, opened for one of them
+        self._gate.acquire()
+        self._is_called = False  # a thread has been called, and has not looked for jobs yet
         self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._wakened = False
 
@@ -76,7 +84,7 @@ class WorkerThreads:
     @property
     def waiting(self) -> int:
         """Jobs that wait for a thread."""
-        return self._jobs.qsize()
+        return len(self._jobs)
 
     def run(
         self, function: Callable[..., T], *args: object, beyond_the_limit: bool = False
@@ -92,7 +100,9 @@ class WorkerThreads:
             raise QueueFull(self.queue)
         future: asyncio.Future[T] = self.loop.create_future()
         self.unfinished += 1
-        self._jobs.put((future, copy_context(), function, args))
+        self._jobs.append((future, copy_context(), function, args))
+        if not self._is_called:
+            self._call_one()
         return future
 
     def start_all(self) -> None:
@@ -105,8 +115,9 @@ class WorkerThreads:
     def stop(self) -> None:
         """Let the threads end once their queue is empty. They are daemons: none keeps the process alive."""
         for _ in range(self._threads):
-            self._jobs.put(None)
+            self._jobs.append(None)
         self._threads = 0
+        self._call_one()
         if self._files is not None:
             self._files.stop()
 
@@ -115,8 +126,27 @@ class WorkerThreads:
         name = f"weebill-{self._name}-{self._threads}"
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
+    def _call_one(self) -> None:
+        """Have one of the threads that wait look for jobs, or else the first that comes to wait."""
+        self._is_called = True
+        with suppress(RuntimeError):  # two threads have called at once
+            self._gate.release()
+
+    def _next(self) -> Job | None:
+        """Wait for a job, and call another thread for those behind it."""
+        while True:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                self._gate.acquire()
+                self._is_called = False  # before it looks: what comes from now on calls again
+            else:
+                if self._jobs and not self._is_called:
+                    self._call_one()
+                return job
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             future, context, function, args = job
             result: Any = None
             error: BaseException | None = None
