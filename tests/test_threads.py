@@ -66,12 +66,13 @@ def test_threads_that_wait_are_all_called_when_there_is_work_for_all() -> None:
 
 
 def test_the_threads_end_when_the_pool_stops() -> None:
-    async def use(pool: WorkerThreads) -> list[threading.Thread]:
+    async def use(pool: WorkerThreads) -> set[threading.Thread]:
+        others = set(threading.enumerate())
         pool.start_all()
-        return [thread for thread in threading.enumerate() if thread.name.startswith("weebill-")]
+        return set(threading.enumerate()) - others
 
     threads = with_pool(8, 100, use)
-    assert len(threads) >= 8 + FILE_THREADS
+    assert len(threads) == 8 + FILE_THREADS
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
