@@ -26,7 +26,6 @@ import asyncio
 import logging
 import sys
 from enum import Enum
-from functools import partial
 from typing import cast
 
 from ..body import NO_BODY, Body
@@ -64,12 +63,6 @@ class Reading(Enum):
 
 
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
-
-
-# PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
-schedule_task = partial(asyncio.Task, name="weebill-request")
-# PERF: most handlers wait for nothing, and need no turn of the loop; from 3.12 on a task can do without.
-start_task = partial(schedule_task, eager_start=True) if sys.version_info >= (3, 12) else schedule_task
 
 
 class HTTP1Connection(ClientConnection):
@@ -388,7 +381,13 @@ class HTTP1Connection(ClientConnection):
         """Have the application answer, `at_once` where nothing else that was read waits for its turn."""
         state = self.state
         self._since = state.now
-        task = (start_task if at_once else schedule_task)(self._answer(exchange), loop=state.loop)
+        answer = self._answer(exchange)
+        # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
+        if sys.version_info >= (3, 12) and at_once:
+            # PERF: most handlers wait for nothing; those need no turn of the loop.
+            task = asyncio.Task(answer, loop=state.loop, name="weebill-request", eager_start=True)
+        else:
+            task = asyncio.Task(answer, loop=state.loop, name="weebill-request")
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:

@@ -11,6 +11,7 @@ How it is framed is decided once, where it begins (RFC 9112 section 6).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from enum import Enum
 from typing import Protocol, cast
 
@@ -173,7 +174,7 @@ class HTTP1Exchange(Exchange):
         if self.http_version != "1.0":
             self._output.send(head)
 
-    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
+    def respond(self, status: int, fields: Fields, content: bytes = b"") -> Awaitable[None]:
         head = response_head(status, fields)
         if head.is_plain and self.method != "HEAD":
             framing = content_length(len(content))
@@ -190,8 +191,7 @@ class HTTP1Exchange(Exchange):
         output = self._output
         if output.waiters:
             output.wake()
-        if output.paused:
-            await output.drain()
+        return output.drain() if output.paused else self._channel.state.done
 
     async def start(self, status: int, fields: Fields) -> None:
         head = response_head(status, fields)
@@ -217,17 +217,19 @@ class HTTP1Exchange(Exchange):
     ) -> None:
         """Send the head and the content in one write; without content, with the first pieces of it. If it
         `may_wait`, in one with the answer to the next request, which is at hand too."""
-        channel, output = self._channel, self._output
+        output = self._output
         transport = output.transport
         if self.phase is not NOTHING:
             raise ResponseError("the answer has begun already")
-        if output.lost or transport.is_closing():  # PERF: is_gone(), without a call
+        if transport.is_closing():  # so it is when output.lost is set, and before
             raise ClientDisconnected
+        channel = self._channel
         if self.keep_alive and (head.close or channel.is_last(self)):
             self.keep_alive = False
         if not self.keep_alive or head.upgrade or self.http_version == "1.0":
             framing += self._connection_field(head)
         date = b"" if head.has_date else channel.state.date
+        self.status = status
         if content is None:
             output.hold(b"".join((head.block, framing, date, b"\r\n")))
         elif len(content) > LARGE:
@@ -235,15 +237,13 @@ class HTTP1Exchange(Exchange):
             output.send(content)  # not by writelines(), for asyncio's tells nobody to pause
         else:
             data = b"".join((head.block, framing, date, b"\r\n", content))
-            may_wait = may_wait and self.keep_alive and not output.paused
             if may_wait or output.held:
                 output.hold(data, until_flushed=True)
-                if not may_wait:
+                if not (may_wait and self.keep_alive) or output.paused:
                     output.flush()
             else:
                 output.written += len(data)  # PERF: send(), without a call
                 transport.write(data)
-        self.status = status
 
     def _connection_field(self, head: ResponseHead) -> bytes:
         """What is not the rule is said (RFC 9110 section 7.6.1 and 7.8, RFC 9112 section 9.3)."""
