@@ -305,7 +305,8 @@ def test_a_folder_that_has_become_a_link_is_not_followed(tmp_path: Path) -> None
     descriptors = os.listdir("/dev/fd")
     app = App(__name__)
     app.get("/")(lambda: FileResponse.of(str(path), [], None))
-    assert TestClient(app).get("/").status_code == 404
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 404
     assert len(os.listdir("/dev/fd")) == len(descriptors)
 
 
