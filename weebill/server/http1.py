@@ -432,7 +432,10 @@ class HTTP1Connection(ClientConnection):
             return
         if self.output.waiters:
             self.output.wake()
-        self._forget_request()
+        if exchange.content is None:  # PERF: _forget_request(), without a call
+            self.exchange = self._task = None
+        else:
+            self._forget_request()
         reading = self._reading
         is_over = reading is LINGERING  # the client has gone, or was cut off
         is_finished = exchange.phase is FINISHED
