@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 import pytest
-from http1_wire import PARSERS, SECOND, Application, Wire, turns, until
+from http1_wire import PARSERS, SECOND, Application, Wire, answer_ok, turns, until
 
 from weebill.body import LARGE, Body
 from weebill.errors import BodyTooLarge, ClientDisconnected, ProtocolError, ResponseError
@@ -388,6 +388,10 @@ def test_malformed_chunks_behind_an_answer_that_goes_on_end_the_connection_witho
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_who_has_asked_and_shut_his_side_is_answered(parser: str) -> None:
+    async def answer_later(exchange: Exchange) -> None:
+        await asyncio.sleep(0)  # an answer that is quicker than the end cannot know of it
+        await answer_ok(exchange)
+
     async def main() -> None:
         for requests, count in (
             (SECOND, 1),
@@ -396,7 +400,7 @@ def test_who_has_asked_and_shut_his_side_is_answered(parser: str) -> None:
             (SECOND + post(3) + b"abc" + SECOND, 3),
             (CHUNKED + b"1\r\nx\r\n0\r\n\r\n", 1),
         ):
-            wire = Wire(parser=parser)
+            wire = Wire(Application(answer_later), parser)
             wire.send(requests)
             wire.send_eof()
             await turns(30)
