@@ -15,7 +15,6 @@ An application that wants neither the content nor the request sets `exchange.ref
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -207,8 +206,8 @@ class Exchange:
         102 to 199, and when the final answer has begun."""
         raise NotImplementedError
 
-    def respond(self, status: int, fields: Fields, content: bytes = b"") -> Awaitable[None]:
-        """Answer at once; to be awaited. The wire adds Content-Length and Date, and drops the content where RFC 9110
+    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
+        """Answer at once. The wire adds Content-Length and Date, and drops the content where RFC 9110
         forbids it (HEAD, 204, 304). Raises ResponseError for a field that would break the framing."""
         raise NotImplementedError
 

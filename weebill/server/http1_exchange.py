@@ -11,7 +11,6 @@ How it is framed is decided once, where it begins (RFC 9112 section 6).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from enum import Enum
 from typing import Protocol, cast
 
@@ -174,7 +173,7 @@ class HTTP1Exchange(Exchange):
         if self.http_version != "1.0":
             self._output.send(head)
 
-    def respond(self, status: int, fields: Fields, content: bytes = b"") -> Awaitable[None]:
+    async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
         if head.is_plain and self.method != "HEAD":
             framing = content_length(len(content))
@@ -191,7 +190,8 @@ class HTTP1Exchange(Exchange):
         output = self._output
         if output.waiters:
             output.wake()
-        return output.drain() if output.paused else self._channel.state.done
+        if output.paused:
+            await output.drain()
 
     async def start(self, status: int, fields: Fields) -> None:
         head = response_head(status, fields)

@@ -70,9 +70,6 @@ class State:
         self.loop = loop
         self.new_parser = new_parser
         self.clock = clock
-        # PERF: what is awaited where nothing needs to be waited for, without a coroutine that ends at once.
-        self.done: asyncio.Future[None] = loop.create_future()
-        self.done.set_result(None)
         self.context = copy_context()  # that in which requests begin
         self.stopping = asyncio.Event()
         self.is_stopping = False  # PERF: the same, without a call, for each answer
