@@ -10,7 +10,7 @@ ASGIApplication runs the ASGI application of others (Starlette, FastAPI, Django)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
@@ -199,12 +199,32 @@ class _Call:
             self.stage = COMPLETE
 
 
+# PERF: most answers have one of a few heads. What was checked once is not checked again.
+_heads: dict[tuple[Any, ...], tuple[int, Fields]] = {}
+_MAX_HEADS = 500
+_FEW = 4  # fields
+_SHORT = 256  # bytes of names and values
+
+
 def _checked_head(message: Message) -> tuple[int, Fields]:
-    status = message["status"]
+    headers = message.get("headers", ())
+    try:
+        status, fields = _heads[message["status"], *headers]
+        return status, fields.copy()
+    except (KeyError, TypeError):  # it is new, or made of lists
+        status, fields = _new_head(message["status"], headers)
+    if len(fields) <= _FEW and sum(len(name) + len(value) for name, value in fields) <= _SHORT:
+        if len(_heads) >= _MAX_HEADS:
+            _heads.clear()
+        _heads[status, *fields] = status, fields.copy()
+    return status, fields
+
+
+def _new_head(status: object, headers: Iterable[tuple[object, object]]) -> tuple[int, Fields]:
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"the status of 'http.response.start' is {status!r}, not 200 to 599")
     fields: Fields = []
-    for name, value in message.get("headers", ()):
+    for name, value in headers:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise TypeError(
                 f"the header ({name!r}, {value!r}) of 'http.response.start' is not a pair of bytes"

@@ -175,10 +175,11 @@ class HTTP1Exchange(Exchange):
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
-        if head.is_plain and self.method != "HEAD":
-            framing = content_length(len(content))
+        size = len(content)
+        if head.has_content and (head.length is None or head.length == size) and self.method != "HEAD":
+            framing = content_length(size)
         else:
-            length = length_to_announce(self.method, status, head, len(content))
+            length = length_to_announce(self.method, status, head, size)
             framing = b"" if length is None else content_length(length)
             if has_no_content(self.method, status):
                 content = b""

@@ -50,16 +50,14 @@ _SHORT = 256  # bytes of a head that is kept
 
 @dataclass(slots=True)
 class ResponseHead:
-    """The bytes of a head up to the fields that frame it, and what its fields said of the framing.
-
-    `is_plain`: it has content, of which nothing was said that Content-Length could contradict."""
+    """The bytes of a head up to the fields that frame it, and what its fields said of the framing."""
 
     block: bytes
     length: int | None
     close: bool
     upgrade: bool
     has_date: bool
-    is_plain: bool
+    has_content: bool  # unless it answers HEAD
 
     @property
     def fields(self) -> Fields:
@@ -115,8 +113,7 @@ def _new_head(status: int, fields: Fields) -> ResponseHead:
     # One pass over the whole: the only controls must be the two that end each line.
     if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
         _blame(fields)
-    is_plain = length is None and status not in _WITHOUT_CONTENT
-    return ResponseHead(block, length, close, upgrade, has_date, is_plain)
+    return ResponseHead(block, length, close, upgrade, has_date, status not in _WITHOUT_CONTENT)
 
 
 def interim_head(status: int, fields: Fields) -> bytes:
