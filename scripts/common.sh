@@ -1,6 +1,7 @@
 # Sourced by the other scripts, with bash. It goes to the project's root and gives them:
 #   environment [GROUP]...   .venv with Weebill and these dependency groups of pyproject.toml
 #   need COMMAND PACKAGE     a command of the system, installed with apt-get where that is allowed
+#   need_library FILE PACKAGE   the same of a library
 
 set -eu
 me="scripts/$(basename "$0")"
@@ -65,13 +66,23 @@ install_once() {
 }
 
 need() {
+  command -v "$1" >/dev/null || apt_install "$2"
+  command -v "$1" >/dev/null || missing "$1" "$2"
+}
+
+need_library() {
+  ldconfig -p | grep -q "$1" || apt_install "$2"
+  ldconfig -p | grep -q "$1" || missing "$1" "$2"
+}
+
+apt_install() {
   local sudo=
-  command -v "$1" >/dev/null && return
   [ "$(id -u)" = 0 ] || sudo="sudo -n"
   if command -v apt-get >/dev/null && $sudo true 2>/dev/null; then
-    say "installing $2 with apt-get"
+    say "installing $1 with apt-get"
     $sudo apt-get update -qq || true
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$2" >/dev/null || true
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1" >/dev/null || true
   fi
-  command -v "$1" >/dev/null || fail "$1 is not installed; on Debian and Ubuntu: sudo apt-get install $2"
 }
+
+missing() { fail "$1 is not installed; on Debian and Ubuntu: sudo apt-get install $2"; }
