@@ -415,3 +415,14 @@ def test_a_lifespan_that_dies_early_does_not_hold_up_the_end(caplog):
 
     asyncio.run(main())
     assert "lifespan ended with an exception" in caplog.text
+
+
+def test_headers_may_be_any_iterable_as_asgi_has_it():
+    async def app(scope, receive, send):
+        pairs = [(b"content-type", b"text/plain"), (b"x-iterable", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": iter(pairs)})
+        await send(body(b"hello"))
+
+    for _ in range(2):  # the second head is known
+        answer = ask(only_http(app))
+        assert answer.headers["x-iterable"] == "1"

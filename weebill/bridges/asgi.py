@@ -207,12 +207,12 @@ _SHORT = 256  # bytes of names and values
 
 
 def _checked_head(message: Message) -> tuple[int, Fields]:
-    headers = message.get("headers", ())
+    head = (message["status"], *message.get("headers", ()))  # headers may be an iterator, and come once only
     try:
-        status, fields = _heads[message["status"], *headers]
+        status, fields = _heads[head]
         return status, fields.copy()
     except (KeyError, TypeError):  # it is new, or made of lists
-        status, fields = _new_head(message["status"], headers)
+        status, fields = _new_head(head[0], head[1:])
     if len(fields) <= _FEW and sum(len(name) + len(value) for name, value in fields) <= _SHORT:
         if len(_heads) >= _MAX_HEADS:
             _heads.clear()
