@@ -692,3 +692,10 @@ def test_a_dependency_that_cannot_be_is_named_with_who_asks(fn: Any, words: list
     assert [
         word for word in [*words, "for GET /here", "test_typed_dependencies.py:"] if word not in sentence
     ] == []
+
+
+def test_two_markers_of_one_function_are_equal_and_not_unequal() -> None:
+    once, again = Depends(sorted), Depends(sorted, use_cache=False)
+    assert once == again
+    assert not once != again  # noqa: SIM202
+    assert once != Depends(len)

@@ -62,6 +62,9 @@ class Dependency(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dependency) and self.fn == other.fn
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a Struct has its own, which knows nothing of ours
+
     def __hash__(self) -> int:
         return hash(self.fn)
 
