@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import pytest
 from http1_wire import PARSERS, SECOND, Application, MemoryTransport, Wire, turns
 
-from weebill.exchange import Exchange
+from weebill.exchange import Exchange, Intake
 from weebill.server.http1 import HTTP1Connection
 
 
@@ -144,6 +144,57 @@ def test_a_request_sees_no_variable_of_the_one_before_it() -> None:
         wire.send(gets(2))
         await turns(40)
         assert [answer.content for answer in wire.answers()] == [b"nobody"] * 5
+
+    asyncio.run(main())
+
+
+def test_nor_of_one_that_has_let_the_client_go_on_sending() -> None:
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+
+    async def program(exchange: Exchange) -> None:
+        found = user.get()
+        user.set(exchange.target)
+        await asyncio.sleep(0.01)  # meanwhile so much comes that reading pauses
+        while await exchange.read():
+            pass
+        await exchange.respond(200, [], found.encode())
+
+    async def main() -> None:
+        # On asyncio's own loop: there, what comes is handed on in the context of who has resumed reading.
+        wire = Wire(Application(program, Intake(stream=True)))
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: HTTP1Connection(wire.state), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for size in (3_000_000, 0):
+            head = b"POST /me HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+            writer.write(head + bytes(size))
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.read(100) == b"nobody"
+        writer.close()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_waits_for_others_does_not_wait_for_the_client() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            await exchange.respond(200, [], b"")
+            await go_on.wait()
+
+        wire = CountingWire(Application(program))
+        wire.send(gets(2))
+        await asyncio.sleep(0)
+        wire.connection.pause_writing()  # uvloop writes, and finds the kernel full, at the end of a turn
+        await turns()
+        assert len(wire.answers()) == 1
+        wire.connection.resume_writing()
+        await wire.pass_time(1)
+        assert len(wire.answers()) == 2
+        go_on.set()
+        await turns()
 
     asyncio.run(main())
 

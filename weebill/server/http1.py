@@ -382,12 +382,17 @@ class HTTP1Connection(ClientConnection):
         state = self.state
         self._since = state.now
         answer = self._answer(exchange)
+        # Not in the context of whoever let the bytes come, as asyncio's resume_reading() has it: that is the
+        # request before, whose variables are its own.
+        context = state.context.copy()
         # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
         if sys.version_info >= (3, 12) and at_once:
             # PERF: most handlers wait for nothing; those need no turn of the loop.
-            task = asyncio.Task(answer, loop=state.loop, name="weebill-request", eager_start=True)
+            task = asyncio.Task(
+                answer, loop=state.loop, name="weebill-request", context=context, eager_start=True
+            )
         else:
-            task = asyncio.Task(answer, loop=state.loop, name="weebill-request")
+            task = asyncio.Task(answer, loop=state.loop, name="weebill-request", context=context)
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:
@@ -420,11 +425,13 @@ class HTTP1Connection(ClientConnection):
         """Go on to the next request, although the application still works for the one that it has answered.
         Not while the client does not take its answers: that is what they wait for."""
         exchange, task = self.exchange, self._task
-        if exchange is None or task is None or self.output.paused:
+        if exchange is None or task is None or exchange.phase is not FINISHED:
             return
-        if exchange.phase is FINISHED:
-            self.state.leave_behind(task)
-            self._answered(exchange)
+        if self.output.paused:
+            self.output.flush()  # the next answer, for which this one was held, does not come now
+            return
+        self.state.leave_behind(task)
+        self._answered(exchange)
 
     def _answered(self, exchange: HTTP1Exchange) -> None:
         """The application has done with a request: go on to the next, or end."""
@@ -480,8 +487,7 @@ class HTTP1Connection(ClientConnection):
             self.resume_reading()
         if self._buffer:
             held, self._buffer = bytes(self._buffer), b""
-            # Not in the context of the request that was answered, whose variables are its own.
-            self.state.context.copy().run(self._consume, held)
+            self._consume(held)
         if self._task is None:
             self.output.flush()
         if self._eof:
