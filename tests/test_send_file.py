@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from live_client import Client, Server
 
 from weebill import App, FileResponse
+from weebill.server.send_file import _Twin
 
 SIZE = 8 << 20
 LOOPS = ("uvloop", "asyncio")
@@ -187,3 +189,14 @@ def test_the_server_stops_when_the_file_is_sent(file: Path, content: bytes) -> N
         stalled(server, client)
         server.worker.state.loop.call_soon_threadsafe(server.worker.stop)
         assert client.answer().content == content
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such limit")
+@pytest.mark.parametrize("limit", [0, 1 << 17])  # 0: that of the system
+def test_the_limit_on_unsent_bytes_is_as_before_a_file(limit: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limit)
+        twin = _Twin(sock)
+        twin.lift_limit()
+        twin.restore_limit()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == limit

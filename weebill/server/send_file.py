@@ -40,7 +40,7 @@ class _Twin:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
         self.descriptor = self._socket.fileno()
-        self._limit = 0
+        self._limit: int | None = None  # before it was lifted
 
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
@@ -58,7 +58,7 @@ class _Twin:
 
     def restore_limit(self) -> None:
         """Have it take as much as before."""
-        if self._limit and _UNSENT is not None:
+        if self._limit is not None and _UNSENT is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, self._limit)
 
     def unsent(self) -> int:
