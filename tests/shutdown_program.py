@@ -46,6 +46,11 @@ async def deaf():  # type: ignore[no-untyped-def]
     await asyncio.Event().wait()
 
 
+@app.get("/interrupt")
+async def interrupt() -> str:
+    raise KeyboardInterrupt
+
+
 @app.post("/upload")
 def upload(request: Request) -> str:
     return f"{len(request.body)} bytes"

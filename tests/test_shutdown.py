@@ -198,6 +198,13 @@ def test_a_stream_that_does_not_end_is_cut_when_the_time_is_over(loop: str) -> N
 
 
 @each_loop
+def test_a_handler_that_is_interrupted_ends_it(loop: str) -> None:
+    with running(loop) as (server, port), Client(port) as client:
+        client.ask("/interrupt")
+        assert server.process.wait(PATIENCE) != 0
+
+
+@each_loop
 def test_the_second_signal_ends_it_at_once(loop: str) -> None:
     with running(loop, 60.0) as (server, port), Client(port) as client, Client(port) as other:
         client.ask("/deaf")

@@ -65,6 +65,10 @@ class Reading(Enum):
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 class HTTP1Connection(ClientConnection):
     """One client. Only the loop's thread touches it."""
 
@@ -414,9 +418,11 @@ class HTTP1Connection(ClientConnection):
             raise
         except GeneratorExit:  # the loop was closed under it
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             self._answered(exchange)
-            raise
+            # By way of the loop, for uvloop does not hand on what is raised while bytes come.
+            self.state.loop.call_soon(_raise, error)
+            return
         except BaseException:  # SystemExit too: no request ends the server
             logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
         self._answered(exchange)
