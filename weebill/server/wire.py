@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 from ..errors import ResponseError, reason_phrase
 from ..headers import Fields, check_field
@@ -42,9 +43,10 @@ _WITHOUT_CONTENT = (204, 205, 304)
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 # PERF: most answers have one of a few heads. What was checked once is not built and checked again.
-_heads: dict[tuple[int | tuple[bytes, bytes], ...], ResponseHead] = {}
+_HeadKey: TypeAlias = tuple[int | tuple[bytes, bytes], ...]
+_heads: dict[_HeadKey, ResponseHead] = {}
 _MAX_HEADS = 500
-_FEW = 4  # fields, as a page has; more are seldom the same twice
+_FEW = 6  # fields, as a page behind two middlewares has; more are seldom the same twice
 _SHORT = 256  # bytes of a head that is kept
 
 
@@ -72,14 +74,16 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
     Raises ResponseError for a name that is no token, a value with a control byte, a Content-Length that is
     no number or comes twice, a Transfer-Encoding, and a status that is no final one.
     """
-    known = _heads.get((status, *fields)) if len(fields) <= _FEW else None
-    if known is not None:
-        return known
-    head = _new_head(status, fields)
-    if len(fields) <= _FEW and len(head.block) <= _SHORT:
-        if len(_heads) >= _MAX_HEADS:
-            _heads.clear()
-        _heads[(status, *fields)] = head
+    if len(fields) > _FEW:
+        return _new_head(status, fields)
+    key: _HeadKey = (status, *fields)
+    head = _heads.get(key)
+    if head is None:
+        head = _new_head(status, fields)
+        if len(head.block) <= _SHORT:
+            if len(_heads) >= _MAX_HEADS:
+                _heads.clear()
+            _heads[key] = head
     return head
 
 
