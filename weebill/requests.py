@@ -80,7 +80,6 @@ class Request:
     _headers: Headers
     _query: MultiDict[str]
     _session: Session
-    _state: SimpleNamespace
 
     def __init__(self, exchange: Exchange, app: Any) -> None:
         self.exchange = exchange
@@ -88,6 +87,7 @@ class Request:
         self.method = exchange.method
         self.params = exchange.params
         self._afterwards: Afterwards | None = None
+        self._state: SimpleNamespace | None = None
 
     @property
     def path(self) -> str:
@@ -234,11 +234,9 @@ class Request:
         >>> TestClient(app).get("/?user=ada").text
         'Hello, ada!'
         """
-        try:
-            return self._state
-        except AttributeError:
+        if self._state is None:
             self._state = SimpleNamespace()
-            return self._state
+        return self._state
 
     @property
     def id(self) -> str:
