@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 from urllib.parse import parse_qsl
 
 from .errors import MissingField
@@ -96,9 +96,10 @@ class Headers(Mapping[str, str]):
 
     def _by_name(self) -> dict[str, list[str]]:
         if self._index is None:
-            self._index = {}
+            index: dict[str, list[str]] = {}
+            self._index = index
             for name, value in self.raw:
-                self._index.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+                index.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         return self._index
 
     def getlist(self, name: str) -> list[str]:
@@ -109,6 +110,15 @@ class Headers(Mapping[str, str]):
         name = name.lower()
         values = self._by_name()[name]
         return values[0] if len(values) == 1 else ("; " if name == "cookie" else ", ").join(values)
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str | V) -> str | V: ...
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, `default` where there is no such field."""
+        # PERF: a field is often missing, and the Mapping's own get() catches a KeyError for that.
+        return self[name] if name.lower() in self._by_name() else default
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._by_name()
