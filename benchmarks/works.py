@@ -54,6 +54,8 @@ SIGHTING = json.dumps(  # 1 KiB
 ).encode()
 BLOB = bytes(range(256)) * 4096  # 1 MiB
 FILES = {"4k.bin": BLOB[: 4 << 10], "64k.bin": BLOB[: 64 << 10], "16m.bin": BLOB * 16}
+_BOUNDARY = "----WebKitFormBoundarymW8sQ2xLb5TzK9dA"  # as a browser makes it
+_LINE = b"--" + _BOUNDARY.encode()
 _PART = b'Content-Disposition: form-data; name="file"; filename="song.bin"'
 
 # -- how wrk asks, where its requests are not all the same
@@ -116,8 +118,8 @@ UPLOAD = Work(
     "/upload",
     {"size": 16 << 20},
     JSON,
-    headers={"Content-Type": "multipart/form-data; boundary=bird"},
-    content=b"--bird\r\n%b\r\n\r\n%b\r\n--bird--\r\n" % (_PART, FILES["16m.bin"]),
+    headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
+    content=b"%b\r\n%b\r\n\r\n%b\r\n%b--\r\n" % (_LINE, _PART, FILES["16m.bin"], _LINE),
     connections=4,
     seconds=4,
 )
