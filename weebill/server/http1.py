@@ -558,7 +558,7 @@ class HTTP1Connection(ClientConnection):
             return
         elapsed = now - self._since - SWEPT
         if self._reading is HEAD:
-            if self._is_idle():
+            if not self._buffer or self._is_idle():  # PERF: the first says it of most without a call
                 if elapsed >= (settings.idle_timeout if self._requests else settings.header_timeout):
                     self._linger()
             elif elapsed >= settings.header_timeout:
