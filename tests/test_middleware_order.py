@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -402,3 +403,50 @@ def test_an_answer_that_is_used_again_has_nothing_of_the_client_before() -> None
         assert not {"set-cookie", "x-part"} & set(third.headers)
         assert third.status_code == 200
     assert (kept.status_code, kept.raw_headers) == (200, HTMLResponse("the same").raw_headers)
+
+
+KEEPING: dict[str, Any] = {
+    "the answer": lambda response: response,
+    "its fields": lambda response: response.headers,
+    "its raw fields": lambda response: response.raw_headers,
+    "a weak reference to it": weakref.ref,
+    "a method of it": lambda response: response.set_cookie,
+}
+
+
+@pytest.mark.parametrize("what", KEEPING)
+@pytest.mark.parametrize("who", ["middleware", "hook", "def hook", "hook that returns it"])
+def test_what_is_kept_of_an_answer_has_nothing_that_others_set_later(what: str, who: str) -> None:
+    app, inner, kept = App(), Router(), []
+    app.middleware(naming("outer"))
+
+    @app.after_request
+    async def outer(request: Request, response: Response) -> None:
+        response.headers["x-outer"] = "yes"
+
+    def keep(response: Response) -> None:
+        kept[:] = [response.raw_headers.copy(), KEEPING[what](response)]
+
+    async def keeping_middleware(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        keep(response)
+        return response
+
+    async def keeping_hook(request: Request, response: Response) -> Response | None:
+        keep(response)
+        return response if "returns" in who else None
+
+    def keeping_def(response: Response) -> None:
+        keep(response)
+
+    if who == "middleware":
+        inner.middleware(keeping_middleware)
+    else:
+        inner.after_request(keeping_def if who == "def hook" else keeping_hook)
+    inner.get("/")(lambda: "hello")
+    app.include(inner)
+    assert TestClient(app).get("/").headers["x-way"] == "outer"
+    then, now = kept
+    now = now() if isinstance(now, weakref.ref) else getattr(now, "__self__", now)
+    if now is not None:  # a weak reference whose answer is gone
+        assert then == (now if isinstance(now, list) else getattr(now, "raw", None) or now.raw_headers)

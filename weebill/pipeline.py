@@ -230,7 +230,7 @@ def _after(hook: Handler) -> Step:
         async def step(request: Request, response: Any) -> Any:
             try:
                 changed = await call(request, response)
-                return response if changed is None else to_response(changed, hook)
+                return to_response(response if changed is None else changed, hook)
             except Exception as error:
                 raise AfterHookFailed(error) from error
 
@@ -239,7 +239,7 @@ def _after(hook: Handler) -> Step:
     def step_in_thread(request: Request, response: Any) -> Any:
         try:
             changed = call(request, response)
-            return response if changed is None else to_response(changed, hook)
+            return to_response(response if changed is None else changed, hook)
         except Exception as error:
             raise AfterHookFailed(error) from error
 
