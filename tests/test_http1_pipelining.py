@@ -217,3 +217,27 @@ def test_a_task_of_its_own_is_what_a_handler_runs_in() -> None:
         assert None not in tasks
 
     asyncio.run(main())
+
+
+def test_a_request_behind_a_handler_that_works_on_waits_for_the_client_and_no_longer() -> None:
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            if exchange.target == "/second":
+                await exchange.respond(200, [], b"second")
+                return
+            answer = asyncio.ensure_future(exchange.respond(200, [], b"x" * 100_000))
+            await asyncio.Event().wait()
+            await answer
+
+        wire = CountingWire(Application(program))
+        wire.transport.stalled = True
+        wire.send(gets(1) + SECOND)
+        await turns(20)
+        assert len(wire.app.seen) == 1
+        wire.transport.take()
+        await turns(20)
+        assert [len(answer.content) for answer in wire.answers()] == [100_000, 6]
+        wire.connection.cut()
+        await turns(5)
+
+    asyncio.run(main())

@@ -77,7 +77,6 @@ class Request:
     _cookies: dict[str, str]
     _form: FormReader
     _dependencies: dict[Any, Any]
-    _headers: Headers
     _query: MultiDict[str]
     _session: Session
 
@@ -87,6 +86,8 @@ class Request:
         self.method = exchange.method
         self.params = exchange.params
         self._afterwards: Afterwards | None = None
+        # Half of all requests ask for these: to begin with None costs less than to miss an attribute.
+        self._headers: Headers | None = None
         self._state: SimpleNamespace | None = None
 
     @property
@@ -141,11 +142,9 @@ class Request:
         >>> TestClient(app).get("/", headers={"accept-language": "de"}).text
         'de'
         """
-        try:
-            return self._headers
-        except AttributeError:
+        if self._headers is None:
             self._headers = Headers.from_raw(self.exchange.fields)
-            return self._headers
+        return self._headers
 
     @property
     def query(self) -> MultiDict[str]:

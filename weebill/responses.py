@@ -381,6 +381,8 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
         kind, field, content = PlainTextResponse, _TEXT_FIELD, value.encode()
     elif type(value) in (dict, list):
         kind, field, content = JSONResponse, _JSON_FIELD, _encode_json(value)
+    elif isinstance(value, Response):
+        return _own(value)
     else:
         return _of_other(value, handler)
     response = object.__new__(kind)
@@ -396,8 +398,6 @@ _JSON_FIELD = (b"content-type", JSON)
 
 def _of_other(value: Any, handler: Callable[..., Any] | None) -> Response:
     """The same of what comes less often."""
-    if isinstance(value, Response):
-        return _own(value)
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return PlainTextResponse(value)
     if isinstance(value, dict | list):

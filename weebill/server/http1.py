@@ -124,6 +124,10 @@ class HTTP1Connection(ClientConnection):
         else:
             self._consume(bytes(self._buffer) + data if self._buffer else data)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.let_go_if_answered()
+
     def eof_received(self) -> bool:
         """The client sends no more. What it asked for completely is still answered (RFC 9112 section 9.6)."""
         self._eof = True
