@@ -19,10 +19,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from msgspec import Struct, field
+import msgspec
 
 from .annotations import metadata, metadata_within, stripped
 from .binding import Handler, Parameter, Resolver, Source, bind, itself
@@ -52,21 +53,13 @@ Function = Callable[..., Any]
 Call = Callable[[S, dict[str, Any]], Awaitable[Any]]
 
 
-class Dependency(Struct, frozen=True, eq=False):
+@dataclass(frozen=True, slots=True)
+class Dependency:
     """What `Depends` returns. Two of the same function are equal: they share one cached value."""
 
     fn: Function | None
-    use_cache: bool = True
-    timeout: float | None = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dependency) and self.fn == other.fn
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other  # a Struct has its own, which knows nothing of ours
-
-    def __hash__(self) -> int:
-        return hash(self.fn)
+    use_cache: bool = field(default=True, compare=False)
+    timeout: float | None = field(default=None, compare=False)
 
 
 def Depends(  # noqa: N802
@@ -184,7 +177,7 @@ def _awaited(function: Function, purpose: str) -> Call[Any]:
     return lambda subject, arguments: cast("Awaitable[Any]", function(**arguments))
 
 
-class Injection(Struct, Generic[S], frozen=True, eq=False):
+class Injection(msgspec.Struct, Generic[S], frozen=True, eq=False):
     """The rules for one kind of subject.
 
     `sources(function, purpose)` are the ways to fill the parameters of `function`, asked in order (see
@@ -196,7 +189,7 @@ class Injection(Struct, Generic[S], frozen=True, eq=False):
     sources: Callable[[Function, str], Sequence[Source[S]]]
     cache: Callable[[S], dict[Any, Any]]
     caller: Callable[[Function, str], Call[S]] = _awaited
-    overrides: Mapping[Function, Function] = field(default_factory=dict)
+    overrides: Mapping[Function, Function] = msgspec.field(default_factory=dict)
 
     def plan(self, function: Function, purpose: str) -> Plan[S]:
         """How to call `function` for a subject. Raises SignatureError, with `purpose` at its end."""

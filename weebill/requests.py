@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
@@ -250,7 +249,9 @@ class Request:
         try:
             return self.exchange.id
         except AttributeError:
-            self.exchange.id = os.urandom(8).hex()
+            from secrets import token_hex  # few ask
+
+            self.exchange.id = token_hex(8)
             return self.exchange.id
 
     @id.setter  # noqa: A003

@@ -37,7 +37,7 @@ from ..errors import (
     ProtocolError,
     RequestTimeout,
 )
-from ..exchange import BUFFERED, Intake
+from ..exchange import BUFFERED
 from .connection import LINGER, ClientConnection
 from .content import Content, Use
 from .head import Head, HeadReader, check_beginning, check_sizes
@@ -210,12 +210,12 @@ class HTTP1Connection(ClientConnection):
             exchange.began = state.loop.time()
         if expectation:
             self._look_at_expectation(exchange, expectation, rest)
-        intake = exchange.intake = state.intake(exchange)
+        exchange.intake = state.intake(exchange)
         if length == 0:
             self._reading = ANSWER
             self._run(exchange, at_once=not rest)
         else:
-            self._expect_content(exchange, intake, length)
+            self._expect_content(exchange, length)
 
     def _look_at_expectation(self, exchange: HTTP1Exchange, expectation: str, rest: bytes) -> None:
         if expectation != "100-continue":
@@ -226,8 +226,8 @@ class HTTP1Connection(ClientConnection):
 
     # -- reading content
 
-    def _expect_content(self, exchange: HTTP1Exchange, intake: Intake, length: int | None) -> None:
-        settings = self.state.settings
+    def _expect_content(self, exchange: HTTP1Exchange, length: int | None) -> None:
+        settings, intake = self.state.settings, exchange.intake
         limit = settings.max_body if intake.max_body is None else intake.max_body
         if length is not None and length > limit and intake.wanted and exchange.refusal is None:
             exchange.refusal = BodyTooLarge(limit)
