@@ -13,12 +13,24 @@ from weebill.server.head import Head, HeadReader, check_beginning, check_sizes
 from weebill.server.worker import parser_factory
 from weebill.settings import Settings
 
+SETTINGS = Settings(max_fields_size=1 << 20)
+
 pytestmark = pytest.mark.parametrize("parser", PARSERS)
 
 
 def read(parser: str, line: bytes = b"GET / HTTP/1.1", *fields: bytes, host: bytes = b"Host: a") -> Head:
     lines = [line, *((host,) if host else ()), *fields, b"", b""]
-    return HeadReader(parser_factory(parser)()).read(b"\r\n".join(lines), 100)
+    return read_with(new_reader(parser), b"\r\n".join(lines))
+
+
+def new_reader(parser: str) -> HeadReader:
+    return HeadReader(parser_factory(parser)(), SETTINGS)
+
+
+def read_with(reader: HeadReader, data: bytes, settings: Settings | None = None) -> Head:
+    head = reader.read(data, 0, settings or SETTINGS)
+    assert head is not None
+    return head
 
 
 def test_a_plain_head_is_read_whole(parser: str) -> None:
@@ -30,6 +42,7 @@ def test_a_plain_head_is_read_whole(parser: str) -> None:
         length=0,
         keep_alive=True,
         expectation="",
+        size=36,
     )
 
 
@@ -95,45 +108,70 @@ def test_a_bad_host_is_refused_each_time(parser: str) -> None:
 # -- of the head before
 
 
-def test_equal_field_lines_mean_the_same_each_time(parser: str) -> None:
-    reader = HeadReader(parser_factory(parser)())
-    blocks = [
-        b"GET /%d HTTP/1.%d\r\nHost: a\r\n%b\r\n" % (n, minor, fields)
-        for n, fields in enumerate((b"X: y\r\n", b"Connection: close\r\n", b"Content-Length: 5\r\n", b""))
-        for minor in (1, 0)
-    ]
-    for first in blocks:
-        for second in blocks:
-            expected = HeadReader(parser_factory(parser)()).read(second, 100)
-            reader.read(first, 100)
-            for _ in range(3):
-                assert reader.read(second, 100) == expected
+HEADS = [
+    b"GET /%d HTTP/1.%d\r\nHost: a\r\n%b\r\n" % (n, minor, fields)
+    for n, fields in enumerate((b"X: y\r\n", b"Connection: close\r\n", b"Content-Length: 5\r\n", b""))
+    for minor in (1, 0)
+]
 
 
-def test_fields_that_somebody_changes_are_those_of_one_request(parser: str) -> None:
-    reader = HeadReader(parser_factory(parser)())
-    for _ in range(3):
-        head = reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n", 100)
-        assert head.fields == [(b"Host", b"a"), (b"X", b"y")]
-        head.fields.clear()
+def test_equal_heads_and_field_lines_mean_the_same_each_time(parser: str) -> None:
+    reader = new_reader(parser)
+    for first in HEADS:
+        for second in HEADS:
+            expected = read_with(new_reader(parser), second)
+            read_with(reader, first)
+            for behind in (b"", b"GET", b"\r\n", first, second):
+                assert read_with(reader, second + behind) == expected
+
+
+def test_a_head_that_begins_as_the_one_before_is_another(parser: str) -> None:
+    reader = new_reader(parser)
+    for target in (b"/a", b"/ab", b"/a", b"/"):
+        assert read_with(reader, b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target).target == target.decode()
+    assert reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n", 0, SETTINGS) is None
+    assert read_with(reader, b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n").fields[1:] == [(b"X", b"y")]
+
+
+def test_an_empty_line_before_a_head_is_of_its_size(parser: str) -> None:
+    reader = new_reader(parser)
+    for data in (b"\r\n" + HEADS[0], HEADS[0], b"\r\n" + HEADS[0]):
+        assert read_with(reader, data + b"X").size == len(data)
+    with pytest.raises(ProtocolError, match="empty line"):
+        read_with(reader, b"\r\n\r\n" + HEADS[0])
+
+
+def test_a_limit_that_is_lowered_counts_for_the_head_before_too(parser: str) -> None:
+    reader = new_reader(parser)
+    head = b"GET /abc HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"
+    read_with(reader, head)
+    with pytest.raises(FieldsTooLarge):
+        read_with(reader, head, Settings(max_fields=1))
+    read_with(reader, head)
+    with pytest.raises(FieldsTooLarge):
+        read_with(reader, head, Settings(max_fields_size=10))
+    read_with(reader, head)
+    with pytest.raises(TargetTooLong):
+        read_with(reader, head, Settings(max_request_line=10))
 
 
 def test_what_1_0_forgives_is_no_excuse_for_1_1(parser: str) -> None:
-    reader = HeadReader(parser_factory(parser)())
-    reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)
-    assert not reader.read(b"GET / HTTP/1.0\r\n\r\n", 100).keep_alive
+    reader = new_reader(parser)
+    read_with(reader, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert not read_with(reader, b"GET / HTTP/1.0\r\n\r\n").keep_alive
     with pytest.raises(ProtocolError, match="Host is missing"):
-        reader.read(b"GET / HTTP/1.1\r\n\r\n", 100)
-    assert reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100).keep_alive
+        read_with(reader, b"GET / HTTP/1.1\r\n\r\n")
+    assert read_with(reader, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").keep_alive
 
 
-def test_a_connection_keeps_no_long_field_lines(parser: str) -> None:
-    reader = HeadReader(parser_factory(parser)())
+def test_a_connection_keeps_no_long_head(parser: str) -> None:
+    reader = new_reader(parser)
     for size in (10, 100_000, 10):
         block = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"y" * size)
         for _ in range(2):
-            assert reader.read(block, 100).fields[1] == (b"X", b"y" * size)
+            assert read_with(reader, block).fields[1] == (b"X", b"y" * size)
         assert len(reader._lines) < 2048
+        assert len(reader._block) < 2048
 
 
 # -- of all peers

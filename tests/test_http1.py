@@ -79,3 +79,20 @@ def test_many_requests_behind_one_another_are_answered_in_order(parser: str, way
         assert [answer.content for answer in wire.answers()] == expected
 
     asyncio.run(main())
+
+
+def test_equal_requests_share_no_fields(parser: str, way: str) -> None:
+    async def take_away(exchange: Any) -> None:
+        count = len(exchange.fields)
+        exchange.fields.clear()
+        await exchange.respond(200, [], b"%d" % count)
+
+    async def main() -> None:
+        wire = Wire(Application(take_away), parser)
+        for _ in range(3):
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n")
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert [answer.content for answer in wire.answers()] == [b"2"] * 3
+
+    asyncio.run(main())

@@ -574,10 +574,13 @@ VALUES = {
 TARGETS = [b"a", b"/", b"%", b"%41", b"?", b"&", b"*", b"#", b"http://", b"@", b"[", b"\xff", b" "]
 
 
+UNLIMITED = Settings(max_fields=1 << 30, max_fields_size=1 << 30, max_request_line=1 << 30)
+
+
 def reading(parser: str, head: bytes) -> Work:
     def work() -> None:
         with suppress(ProtocolError):
-            HeadReader(parser_factory(parser)()).read(head, 1 << 30)
+            HeadReader(parser_factory(parser)(), UNLIMITED).read(head, 0, UNLIMITED)
 
     return work
 

@@ -28,7 +28,7 @@ from .mount import Mount
 from .pipeline import bound, compose
 from .recovery import recover, recover_outside, send_failed, tell_cleanup
 from .refusals import allow_field, answer_options, method_of_preflight, raise_refusal
-from .requests import Request, current_request
+from .requests import Request, current_request, set_current_request
 from .router import Area, Route, Router
 from .routing import compile_pattern
 from .secret_keys import checked_keys, keys_of_environment
@@ -97,8 +97,7 @@ class App(Router):
                 raise ConfigurationError(f"the template folder {folder} does not exist")
         self._sites = Sites()
         self._sites.everywhere.add_area(self.areas[0])
-        self._table = self._sites.everywhere.table
-        self._is_plain = True  # whether that is all there is: neither hosts nor mounts
+        self._only_table = self._sites.only_table
         self._urls = URLs(check_base_url(base_url))
         self._life = Life(lifespan)
         self._overrides = Overrides({}, self._changed)
@@ -168,7 +167,7 @@ class App(Router):
                 route.intake = replace(route.intake, stream=True)  # it is read as it comes
             site.table.add(route.pattern, route.methods, route)
             self._urls.add(route)
-        self._is_plain = self._sites.is_plain
+        self._only_table = self._sites.only_table
 
     def _register_mount(self, mount: Route) -> None:
         prefix = mount.pattern.text
@@ -186,7 +185,7 @@ class App(Router):
     def _adopt_area(self, area: Area) -> None:
         super()._adopt_area(area)
         self._sites.of_pattern(area.host).add_area(area)
-        self._is_plain = self._sites.is_plain
+        self._only_table = self._sites.only_table
 
     def _changed(self) -> None:
         super()._changed()
@@ -384,7 +383,8 @@ class App(Router):
 
     def __intake__(self, exchange: Exchange) -> Intake:
         if exchange.refusal is None:
-            found = self._table.match(exchange.method, exchange.path) if self._is_plain else None
+            table = self._only_table
+            found = None if table is None else table.match(exchange.method, exchange.path)
             if found is None:
                 return self._seek(exchange)
             route, exchange.params = found
@@ -438,7 +438,7 @@ class App(Router):
 
     async def __exchange__(self, exchange: Exchange) -> None:
         request = Request(exchange, self)
-        current_request.set(request)
+        set_current_request(request)
         route: Route = exchange.route
         if exchange.refusal is not None and route.handler is not raise_refusal:
             route = self._refusing(route)

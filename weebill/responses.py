@@ -385,13 +385,14 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
         return _own(value)
     else:
         return _of_other(value, handler)
-    response = object.__new__(kind)
+    response = _new(kind)
     response.content = content
     response.status_code = 200
     response.raw_headers = [field]
     return response
 
 
+_new = object.__new__
 _TEXT_FIELD = (b"content-type", TEXT)
 _JSON_FIELD = (b"content-type", JSON)
 

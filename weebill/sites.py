@@ -108,9 +108,10 @@ class Sites:
         self._patterned: dict[str, Site] = {}  # by the patterns of those with a parameter
 
     @property
-    def is_plain(self) -> bool:
-        """Whether `everywhere.table` is all there is."""
-        return not self._named and not self._patterned and not self.everywhere.mounts
+    def only_table(self) -> RouteTable[Route] | None:
+        """The table of `everywhere` if that is all there is: neither hosts nor mounts."""
+        is_all = not (self._named or self._patterned or self.everywhere.mounts)
+        return self.everywhere.table if is_all else None
 
     def of_pattern(self, host: Pattern | None) -> Site:
         """The site to register at."""

@@ -15,12 +15,13 @@ from ..headers import Fields, split_host
 from ..settings import Settings
 from .state import Parser
 
-__all__ = ["Head", "HeadReader", "check_beginning", "check_sizes"]
+__all__ = ["Head", "HeadReader", "check_beginning", "check_sizes", "skip_empty_line"]
 
 
 class Head(NamedTuple):
-    """A checked head. `target` is in origin form (or "*"); `length` is the content's in bytes, 0 for none,
-    None for chunked; `expectation` is the value of Expect, lower case, "" for none."""
+    """A checked head. `target` is in origin form (or "*"); `fields` may be those of other requests too, so
+    change a copy; `length` is the content's in bytes, 0 for none, None for chunked; `expectation` is the
+    value of Expect, lower case, "" for none; `size` is the head's own, in bytes."""
 
     method: str
     target: str
@@ -29,6 +30,7 @@ class Head(NamedTuple):
     length: int | None
     keep_alive: bool
     expectation: str
+    size: int
 
 
 # A method is a token (RFC 9110 section 9.1); one longer than 64 bytes is nobody's.
@@ -50,7 +52,7 @@ _roles: dict[bytes, bytes] = {}
 _new = tuple.__new__  # PERF: a named tuple without its own constructor, three times as fast
 _MAX_SPELLINGS = 2000
 _MAX_LENGTH = 64  # bytes of a name that is remembered
-_MOST_KEPT = 2048  # bytes of field lines that a connection keeps
+_MOST_KEPT = 2048  # bytes of a head that a connection keeps, and once more of its field lines
 
 # The fields, the length of the content, whether the connection persists, and the expectation: as in Head.
 Meaning = tuple[Fields, int | None, bool, str]
@@ -80,6 +82,16 @@ def check_beginning(data: bytes, start: int, searched: int) -> None:
         raise ProtocolError(400, "This is not HTTP/1.1.")
 
 
+def skip_empty_line(data: bytes) -> int:
+    """Where the head in `data` begins: one empty line before it is tolerated (RFC 9112 section 2.2). Raises
+    ProtocolError for more of them."""
+    if data[:2] != b"\r\n":
+        return 0
+    if data[2:3] in (b"\r", b"\n"):
+        raise ProtocolError(400, "More than one empty line before a request.")
+    return 2
+
+
 def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
     """Raise TargetTooLong or FieldsTooLarge for a head in `data[start:end]`, complete or not."""
     longest = settings.max_request_line
@@ -94,40 +106,63 @@ def check_sizes(data: bytes, start: int, end: int, settings: Settings) -> None:
 class HeadReader:
     """Reads the heads of one connection.
 
-    PERF: clients send much the same with each request of a connection, many the very same field lines. What
-    the last ones meant is kept: equal bytes mean the same, and are not split and judged again.
+    PERF: clients send much the same with each request of a connection, many the very same head, most the very
+    same field lines. The last one is kept: equal bytes mean the same, and are not split and judged again.
     """
 
-    __slots__ = ("_lines", "_meaning", "_parser")
+    __slots__ = ("_block", "_head", "_lines", "_meaning", "_parser", "_settings", "_usual")
 
+    _head: Head
     _meaning: Meaning
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, settings: Settings) -> None:
         self._parser = parser
-        self._lines = b""
+        self._obey(settings)
 
-    def read(self, block: bytes, max_fields: int) -> Head:
-        """Read a complete head, from its first byte to its empty line. Raises ProtocolError: 505 for another
-        version, 501 for CONNECT, 400 for every fault, and FieldsTooLarge."""
+    def _obey(self, settings: Settings) -> None:
+        """What was read under other limits is read again."""
+        self._settings = settings
+        self._usual = min(settings.max_request_line, settings.max_fields_size)  # breaks no limit on its parts
+        self._block = self._lines = b""
+
+    def read(self, data: bytes, searched: int, settings: Settings) -> Head | None:
+        """Read the head that `data` begins with; None if it is not complete, which it was not in `searched`
+        bytes of it. Raises ProtocolError: 505 for another version, 501 for CONNECT, 400 for every fault, and
+        for what is too long TargetTooLong and FieldsTooLarge."""
+        if settings is not self._settings:
+            self._obey(settings)
+        elif self._block and data.startswith(self._block):
+            return self._head
+        start = skip_empty_line(data) if data[0] == 13 else 0
+        end = data.find(b"\r\n\r\n", searched or start) + 4
+        if end < 4:
+            return None
+        if end > self._usual:
+            check_sizes(data, start, end, settings)
+        block = data[start:end]
         line, _, lines = block.partition(b"\r\n")
         method, target, http_version = _read_request_line(line, block)
         if lines == self._lines and http_version == "1.1":
             fields, length, keep_alive, expectation = self._meaning
         else:
-            meaning = fields, length, keep_alive, expectation = self._judge(lines, http_version, max_fields)
+            meaning = fields, length, keep_alive, expectation = self._judge(lines, http_version)
             if http_version == "1.1":
                 self._lines = lines if len(lines) <= _MOST_KEPT else b""
                 self._meaning = meaning
-        fields = fields.copy()  # what is done to them is done to this request alone
         if target[:1] != "/":
             target, fields = _other_form(method, target, fields)
         if "#" in target:
             raise ProtocolError(400, "The target has a fragment.")
-        return _new(Head, (method, target, http_version, fields, length, keep_alive, expectation))
+        head = _new(Head, (method, target, http_version, fields, length, keep_alive, expectation, end))
+        self._block = b""
+        if end <= _MOST_KEPT and not start:
+            self._block, self._head = block, head
+        return head
 
-    def _judge(self, lines: bytes, http_version: str, max_fields: int) -> Meaning:
+    def _judge(self, lines: bytes, http_version: str) -> Meaning:
         """What field lines mean for the connection."""
         fields = self._parser.fields(lines)
+        max_fields = self._settings.max_fields
         if len(fields) > max_fields:
             raise FieldsTooLarge(f"There are more than {max_fields} fields.")
         host: bytes | None = None

@@ -25,7 +25,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from ..body import NO_BODY, Body
@@ -40,7 +42,7 @@ from ..errors import (
 from ..exchange import BUFFERED
 from .connection import LINGER, ClientConnection
 from .content import Content, Use
-from .head import Head, HeadReader, check_beginning, check_sizes
+from .head import Head, HeadReader, check_beginning, check_sizes, skip_empty_line
 from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
 from .wire import CONTINUE, minimal
@@ -65,6 +67,13 @@ class Reading(Enum):
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
+# PERF: most handlers wait for nothing; those need no turn of the loop.
+if sys.version_info >= (3, 12):
+    EagerTask: Callable[..., asyncio.Task[None]] = partial(asyncio.Task, eager_start=True)
+else:
+    EagerTask = asyncio.Task
+
+
 def _raise(error: BaseException) -> None:
     raise error
 
@@ -87,7 +96,7 @@ class HTTP1Connection(ClientConnection):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self.exchange: HTTP1Exchange | None = None
-        self._reader = HeadReader(state.new_parser())
+        self._reader = HeadReader(state.new_parser(), state.settings)
         self._reading = HEAD
         # The beginning of a head, or, as a bytearray, what a client has pipelined.
         self._buffer: bytes | bytearray = b""
@@ -168,29 +177,22 @@ class HTTP1Connection(ClientConnection):
 
     def _take_head(self, data: bytes) -> bytes:
         """Read a head if it is complete; return what lies behind it."""
-        start = 0
-        if data[0] == 13 and data[:2] == b"\r\n":  # one empty line is tolerated (RFC 9112 section 2.2)
-            start = 2
-            if data[2:3] in (b"\r", b"\n"):
-                raise ProtocolError(400, "More than one empty line before a request.")
-        end = data.find(b"\r\n\r\n", self._searched or start) + 4
-        if end < 4:
-            self._wait_for_head(data, start)
+        head = self._reader.read(data, self._searched, self.state.settings)
+        if head is None:
+            self._wait_for_head(data)
             return b""
-        state = self.state
-        if end > state.usual_head:
-            check_sizes(data, start, end, state.settings)
         self._searched = 0
         self._buffer = b""
-        rest = data[end:]
-        block = data[start:end] if rest or start else data
-        self._open(self._reader.read(block, state.settings.max_fields), rest)
+        size = head.size
+        rest = data[size:] if len(data) > size else b""
+        self._open(head, rest)
         return rest
 
-    def _wait_for_head(self, data: bytes, start: int) -> None:
+    def _wait_for_head(self, data: bytes) -> None:
         """Keep an incomplete head, unless it is clear already that nothing good comes of it."""
         if self._is_idle() and self._requests:  # the first bytes after an idle time
             self._since = self.state.now
+        start = skip_empty_line(data)
         check_beginning(data, start, self._searched)
         check_sizes(data, start, len(data), self.state.settings)
         self._buffer = data
@@ -203,14 +205,17 @@ class HTTP1Connection(ClientConnection):
     def _open(self, head: Head, rest: bytes) -> None:
         """A head is complete: ask the application about its content, and begin unless that comes first."""
         state = self.state
-        method, target, http_version, fields, length, keep_alive, expectation = head
-        exchange = self.exchange = HTTP1Exchange(self, method, target, fields, http_version, keep_alive)
+        method, target, http_version, fields, length, keep_alive, expectation, _ = head
+        exchange = self.exchange = HTTP1Exchange(
+            self, method, target, fields.copy(), http_version, keep_alive
+        )
         self._requests += 1
         if state.access_log is not None:
             exchange.began = state.loop.time()
         if expectation:
             self._look_at_expectation(exchange, expectation, rest)
-        exchange.intake = state.intake(exchange)
+        intake = state.intake  # PERF: a function that is called as an attribute is looked up each time
+        exchange.intake = intake(exchange)
         if length == 0:
             self._reading = ANSWER
             self._run(exchange, at_once=not rest)
@@ -394,13 +399,8 @@ class HTTP1Connection(ClientConnection):
         # request before, whose variables are its own.
         context = state.context.copy()
         # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
-        if sys.version_info >= (3, 12) and at_once:
-            # PERF: most handlers wait for nothing; those need no turn of the loop.
-            task = asyncio.Task(
-                answer, loop=state.loop, name="weebill-request", context=context, eager_start=True
-            )
-        else:
-            task = asyncio.Task(answer, loop=state.loop, name="weebill-request", context=context)
+        new_task = EagerTask if at_once else asyncio.Task
+        task = new_task(answer, loop=state.loop, name="weebill-request", context=context)
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:
@@ -412,8 +412,9 @@ class HTTP1Connection(ClientConnection):
             self.output.flush()
 
     async def _answer(self, exchange: HTTP1Exchange) -> None:
+        answer = self.state.answer
         try:
-            await self.state.answer(exchange)
+            await answer(exchange)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
@@ -498,7 +499,7 @@ class HTTP1Connection(ClientConnection):
         if self._buffer:
             held, self._buffer = bytes(self._buffer), b""
             self._consume(held)
-        if self._task is None:
+        if self.output.held and self._task is None:
             self.output.flush()
         if self._eof:
             self._end_input()

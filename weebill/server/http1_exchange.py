@@ -53,6 +53,9 @@ class Phase(Enum):
 NOTHING, STARTED, FINISHED = Phase  # PERF: before 3.12 `Phase.NOTHING` is a call
 
 
+_begin_exchange = Exchange.__init__  # PERF: super() makes an object only to call this
+
+
 class Channel(Protocol):
     """What an exchange asks of its connection."""
 
@@ -109,8 +112,7 @@ class HTTP1Exchange(Exchange):
         keep_alive: bool,
     ) -> None:
         scheme, client, server = channel.scheme, channel.client, channel.server
-        # PERF: super() makes an object only to call this.
-        Exchange.__init__(
+        _begin_exchange(
             self, method, target, fields, http_version, scheme, client, server, channel.state.stopping
         )
         self._channel = channel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from ..body import Body
 from ..errors import (
@@ -19,7 +19,7 @@ from ..errors import (
 from ..exchange import BUFFERED, Application, Exchange
 from ..headers import Fields, http_date
 from ..settings import Settings
-from .head import Head, HeadReader, check_sizes
+from .head import Head, HeadReader
 from .parse_httptools import HttptoolsParser
 from .wire import ResponseHead, has_no_content, interim_head, length_to_announce, response_head
 
@@ -369,5 +369,4 @@ def _read(method: str, target: str, fields: Fields, settings: Settings) -> Head:
     """The head as the server reads it from a socket. Raises ProtocolError."""
     lines = [f"{method} {target} HTTP/1.1".encode("latin-1"), *(b"%b: %b" % field for field in fields)]
     block = b"\r\n".join((*lines, b"", b""))
-    check_sizes(block, 0, len(block), settings)
-    return HeadReader(HttptoolsParser()).read(block, settings.max_fields)
+    return cast(Head, HeadReader(HttptoolsParser(), settings).read(block, 0, settings))  # it is complete

@@ -66,7 +66,6 @@ class State:
         self.intake = application.__intake__
         self.answer = application.__exchange__
         self.settings = settings
-        self.usual_head = _usual_head(settings)
         self.loop = loop
         self.new_parser = new_parser
         self.clock = clock
@@ -89,7 +88,6 @@ class State:
     def change(self, **options: Any) -> None:
         """Change some of the settings from now on. From any thread: they are read each time they count."""
         self.settings = dataclasses.replace(self.settings, **options)
-        self.usual_head = _usual_head(self.settings)
 
     def add(self, connection: Connection, host: str | None) -> None:
         """A connection was made from this address. Raises TooManyConnections if its client has enough."""
@@ -163,8 +161,3 @@ def _client(host: str) -> bytes:
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped.packed if address.ipv4_mapped else address.packed[:8]
     return address.packed
-
-
-def _usual_head(settings: Settings) -> int:
-    """A head up to this length breaks no limit on its parts."""
-    return min(settings.max_request_line, settings.max_fields_size)
