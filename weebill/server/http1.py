@@ -98,7 +98,7 @@ class HTTP1Connection(ClientConnection):
         self.exchange: HTTP1Exchange | None = None
         self._reader = HeadReader(state.new_parser(), state.settings)
         self._reading = HEAD
-        # The beginning of a head, or, as a bytearray, what a client has pipelined.
+        # The beginning of a head, or what a client has pipelined: a bytearray if that comes in pieces.
         self._buffer: bytes | bytearray = b""
         self._searched = 0  # how far _buffer was searched for the end of its head
         self._content: Content | None = None
@@ -129,7 +129,6 @@ class HTTP1Connection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         if self._reading is ANSWER:
             self._hold(data)
-            self.let_go_if_answered()
         else:
             self._consume(bytes(self._buffer) + data if self._buffer else data)
 
@@ -153,12 +152,11 @@ class HTTP1Connection(ClientConnection):
                     data = self._take_head(data)
                 elif self._reading is CONTENT:
                     data = self._take_content(data)
+                elif self._reading is ANSWER:
+                    self._hold(data)
+                    return
                 else:
-                    if self._reading is ANSWER:
-                        self._hold(data)
-                        self.let_go_if_answered()
-                    else:
-                        self._since = self.state.now  # it still talks; nobody listens
+                    self._since = self.state.now  # it still talks; nobody listens
                     return
         except ProtocolError as error:
             self._refuse(error, data)
@@ -167,11 +165,13 @@ class HTTP1Connection(ClientConnection):
         """Let a pipelined request wait for the answer before it. It may come byte by byte."""
         if isinstance(self._buffer, bytearray):
             self._buffer += data
+        elif self._buffer:
+            self._buffer = bytearray(self._buffer + data)
         else:
-            self._buffer = bytearray(data)
-        self._searched = 0
+            self._buffer = data
         if self.exchange is not None:
             self.exchange.is_awaited = True
+            self._look_soon(self.exchange)
         if len(self._buffer) > self.state.settings.max_pipelined:
             self._pause_reading()
 
@@ -404,12 +404,22 @@ class HTTP1Connection(ClientConnection):
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:
-                state.loop.call_soon(self._flush_unless_answered, task)
+                self._look_soon(exchange)
 
-    def _flush_unless_answered(self, task: asyncio.Task[None]) -> None:
-        """The answers before this one do not wait for it, if it takes time."""
-        if self._task is task:
-            self.output.flush()
+    def _look_soon(self, exchange: HTTP1Exchange) -> None:
+        """Look how far a request has got when its task has had a turn, for others wait."""
+        if not exchange.is_looked_at:
+            exchange.is_looked_at = True
+            self.state.loop.call_soon(self._look, exchange)
+
+    def _look(self, exchange: HTTP1Exchange) -> None:
+        exchange.is_looked_at = False
+        if self.exchange is not exchange:
+            return
+        if exchange.phase is FINISHED:
+            self.let_go_if_answered()
+        else:
+            self.output.flush()  # the answers before this one do not wait for it, if it takes time
 
     async def _answer(self, exchange: HTTP1Exchange) -> None:
         answer = self.state.answer

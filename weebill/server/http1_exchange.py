@@ -96,6 +96,7 @@ class HTTP1Exchange(Exchange):
         "expects_continue",
         "intake",
         "is_awaited",
+        "is_looked_at",
         "keep_alive",
         "phase",
         "sent",
@@ -120,6 +121,7 @@ class HTTP1Exchange(Exchange):
         self.keep_alive = keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
         self.is_awaited = False  # another request waits for the end of this one
+        self.is_looked_at = False  # soon, by its connection
         self.content: Content | None = None  # None if there is none
         self.phase = NOTHING
         self.status = 0
@@ -188,7 +190,7 @@ class HTTP1Exchange(Exchange):
         self._begin(status, head, framing, content, self.is_awaited)
         self.sent = len(content)
         self.phase = FINISHED
-        if self.is_awaited or not self.keep_alive:
+        if (self.is_awaited and not self.is_looked_at) or not self.keep_alive:
             self._let_go_soon()
         output = self._output
         if output.waiters:
