@@ -275,13 +275,11 @@ class Index(Generic[T]):
         """The patterns that `path` can match, in the order in which they were added."""
         segments = path.split("/")
         lengths = self._by_length
-        found: list[Entry[T]] = []
+        found: list[Entry[T]] | None = None
         for key, entries in lengths[len(segments)] if len(segments) < len(lengths) else lengths[-1]:
             if (more := entries.get(key(segments))) is not None:
-                found += more
-        if len(found) > 1:
-            found.sort(key=_turn)
-        return found
+                found = more if found is None else sorted(found + more, key=_turn)
+        return found or []
 
 
 _turn = itemgetter(0)
