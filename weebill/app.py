@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import sys
@@ -10,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Se
 from functools import partial
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, Never, TypeVar, cast
+from typing import Any, Never, TypeVar
 
 from msgspec.structs import replace
 
@@ -26,7 +25,7 @@ from .injection import Overrides
 from .life import Life, Lifespan, as_context_manager
 from .mount import Mount
 from .pipeline import bound, compose
-from .recovery import recover, recover_outside, send_failed, tell_cleanup
+from .recovery import cancelled_elsewhere, recover, recover_outside, send_failed, tell_cleanup
 from .refusals import allow_field, answer_options, method_of_preflight, raise_refusal
 from .requests import Request, current_request, set_current_request
 from .router import Area, Route, Router
@@ -449,12 +448,9 @@ class App(Router):
                 response = await (route.answer or self._composed(route))(request)
             except Exception as error:  # of what was registered late and does not fit
                 response = await recover_outside(route, request, error)
-            except asyncio.CancelledError as error:
-                if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+            except BaseException as error:
+                if (failure := cancelled_elsewhere(error)) is None:
                     raise
-                # It was a task that the program waited for, and not this one.
-                failure = RuntimeError("something that it waited for was cancelled")
-                failure.__cause__ = error
                 response = await recover_outside(route, request, failure)
             try:
                 await response.send(exchange)

@@ -14,7 +14,6 @@ An application that wants neither the content nor the request sets `exchange.ref
 
 from __future__ import annotations
 
-import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -26,6 +25,8 @@ from .errors import HTTPException
 from .threads import run_file_io
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .headers import Fields
     from .settings import Settings
 
@@ -161,7 +162,11 @@ class Exchange:
         self.scheme = scheme
         self.client = client
         self.server = server
-        self.stopping = stopping if stopping is not None else asyncio.Event()
+        if stopping is None:
+            from asyncio import Event  # not with our own server
+
+            stopping = Event()
+        self.stopping = stopping
         self.root_path = ""
         self.body = NO_BODY
         self.refusal = None

@@ -7,7 +7,6 @@ length of its input and none of it raises for what a peer sent, but for `parse_q
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -463,6 +462,8 @@ def split_host(value: bytes) -> tuple[str, int | None] | None:
 
 
 def _is_ipv6(address: bytes) -> bool:
+    import socket  # few name a host by its address
+
     try:
         socket.inet_pton(socket.AF_INET6, address.decode("ascii"))
     except OSError:

@@ -15,13 +15,12 @@ what yields is gone on with when the answer has been sent.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -33,6 +32,9 @@ from .requests import Request
 from .routing import Converter
 from .sources import FromContent, FromPath, RequestSources
 from .threads import finish_in_thread, run_in_thread
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "Bound",
@@ -137,6 +139,8 @@ class DependencyCache(dict[Any, Any]):
 
         An exception goes to all of them and is not kept. If the first is cancelled, the next one makes it.
         """
+        import asyncio
+
         while key not in self:
             running = self._running.get(key)
             if running is None:
@@ -147,7 +151,9 @@ class DependencyCache(dict[Any, Any]):
         return self[key]
 
     async def _make(self, key: Any, make: Callable[[], Awaitable[Any]]) -> Any:
-        future = self._running[key] = asyncio.get_running_loop().create_future()
+        from asyncio import get_running_loop
+
+        future = self._running[key] = get_running_loop().create_future()
         try:
             value = self[key] = await make()
         except Exception as error:
@@ -320,7 +326,9 @@ class _Resolved(Generic[S]):
     async def _run(self, subject: S) -> Any:
         if self._dependency.timeout is None:
             return await self._plan(subject)
-        async with asyncio.timeout(self._dependency.timeout):
+        from asyncio import timeout
+
+        async with timeout(self._dependency.timeout):
             return await self._plan(subject)
 
     def here(self, subject: S) -> Any:
@@ -447,6 +455,8 @@ def _called(function: Function, purpose: str) -> Call[Request]:
 async def _run_to_its_end(request: Request, function: Callable[[], Any]) -> Any:
     """Call it in a thread. That cannot be stopped: if it is given up while it runs, nothing that it may use
     is closed before it has done. If it has not begun, it never will."""
+    import asyncio  # a hello does not need it
+
     left = [function]  # whoever takes it, the thread or who gives up, has the say
 
     def run() -> Any:
@@ -467,6 +477,8 @@ async def _run_to_its_end(request: Request, function: Callable[[], Any]) -> Any:
 async def _enter_in_thread(request: Request, context: Any) -> Any:
     """Run a generator to its `yield`. A thread cannot be stopped: who gives up waiting leaves it entered, and
     so it is left, too, when the answer has been sent."""
+    import asyncio  # a hello does not need it
+
     entering = run_in_thread(context.__enter__)
 
     async def leave(*error: Any) -> bool | None:

@@ -13,7 +13,6 @@ to a worker thread; with no hooks and no middleware the handler is called with n
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -173,6 +172,8 @@ def _bare(handler: Handler, recover: Recover, filled: Bound) -> Answer:
 
 def _within(seconds: float, handler: Bound) -> Callable[[Request], Any]:
     """The call on the loop, with so much time. Raises HandlerTimeout."""
+    import asyncio  # a hello does not need it
+
     call, waits = handler.call, handler.runs == "on_loop"
 
     async def limited(request: Request) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from .binding import Handler, bind_hook
 from .error_pages import error_response
@@ -37,7 +37,7 @@ from .threads import run_in_thread
 if TYPE_CHECKING:
     from .router import Route, Router
 
-__all__ = ["recover", "recover_outside", "send_failed", "tell_cleanup"]
+__all__ = ["cancelled_elsewhere", "recover", "recover_outside", "send_failed", "tell_cleanup"]
 
 logger = logging.getLogger("weebill")
 
@@ -96,6 +96,20 @@ async def recover_outside(route: Route, request: Request, error: Exception) -> R
 
         keep_private(passed.headers)
     return passed
+
+
+def cancelled_elsewhere(error: BaseException) -> RuntimeError | None:
+    """What to answer in the place of a cancellation that does not mean our own task, but one that the program
+    waited for; None of anything else."""
+    import asyncio  # a hello does not need it
+
+    if not isinstance(error, asyncio.CancelledError):
+        return None
+    if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+        return None
+    failure = RuntimeError("something that it waited for was cancelled")
+    failure.__cause__ = error
+    return failure
 
 
 async def send_failed(route: Route, request: Request, error: Exception, broken: Response) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
@@ -17,6 +16,8 @@ from .headers import Headers, MultiDict, parse_cookies, parse_query, split_host
 from .validation import decode_json
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .exchange import Exchange
     from .forms import FormData, FormReader, UploadFile
     from .session_stores import Session
@@ -402,8 +403,10 @@ class Request:
         >>> TestClient(app).get("/").text
         'the page'
         """
+        from asyncio import get_running_loop  # a hello does not need it
+
         try:
-            asyncio.get_running_loop()
+            get_running_loop()
         except RuntimeError:  # it would never be awaited, and nobody would tell
             raise ConfigurationError("early_hints is awaited, so it is for `async def` handlers") from None
         return self.exchange.inform(103, Headers(fields).raw)

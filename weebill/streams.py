@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from .errors import ClientDisconnected
 from .threads import finish_in_thread, run_in_thread
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
     from .exchange import Exchange
@@ -26,6 +26,8 @@ logger = logging.getLogger("weebill")
 async def interrupted_by(*watchers: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
     """Run `watchers` beside what is inside. The first of them that raises has it cancelled, and what it
     raised is raised here: who waits for the next piece of a stream would learn of nothing else."""
+    import asyncio  # a hello does not need it
+
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     reason: BaseException | None = None
     is_over = False
@@ -82,6 +84,8 @@ def _next(pieces: Iterator[Any], end: object) -> Any:
 
 async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     """Step an ordinary iterator in worker threads, always in the same context."""
+    from asyncio import shield  # a hello does not need it
+
     context, end = copy_context(), object()
     step: asyncio.Future[Any] | None = None
 
@@ -90,7 +94,7 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
             # Who waits in vain for a thread is refused at the first piece, and not in the middle.
             run = run_in_thread if step is None else finish_in_thread
             step = run(context.run, _next, pieces, end)
-            piece = await asyncio.shield(step)  # a thread cannot be stopped
+            piece = await shield(step)  # a thread cannot be stopped
             if piece is end:
                 return
             yield piece

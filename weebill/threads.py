@@ -19,7 +19,6 @@ the background outlives that.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 from collections import deque
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from .errors import QueueFull
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from contextvars import Context
 
@@ -73,6 +73,9 @@ class WorkerThreads:
         self._is_called = False  # a thread has been called, and has not looked for jobs yet
         self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._wakened = False
+        from asyncio import get_running_loop  # later than a hello, which runs no loop
+
+        self.running_loop = get_running_loop  # PERF: here, and not imported for each call of a thread
 
     @property
     def files(self) -> WorkerThreads:
@@ -222,9 +225,12 @@ def run_file_io(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 def worker_threads() -> WorkerThreads:
     """The pool of the running loop."""
     pool: WorkerThreads | None = getattr(_local, "pool", None)
-    loop = asyncio.get_running_loop()
-    if pool is None or pool.loop is not loop:
-        if pool is not None:
-            pool.stop()
-        pool = _local.pool = WorkerThreads(loop)
+    if pool is not None and pool.running_loop() is pool.loop:
+        return pool
+    from asyncio import get_running_loop
+
+    loop = get_running_loop()
+    if pool is not None:
+        pool.stop()
+    pool = _local.pool = WorkerThreads(loop)
     return pool

@@ -72,6 +72,7 @@ class ASGIExchange(Exchange):
             scope.get("scheme", "http"),
             _address(scope.get("client")),
             _address(scope.get("server")),
+            asyncio.Event(),  # these servers do not tell
         )
         self.root_path = root_path
         self._receive = receive
