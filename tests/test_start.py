@@ -7,6 +7,7 @@ import sys
 
 # Each costs a millisecond or more, and a hello needs none of them.
 NOT_NEEDED = {
+    "asyncio",
     "click",
     "email",
     "hashlib",
@@ -15,9 +16,14 @@ NOT_NEEDED = {
     "itsdangerous",
     "jinja2",
     "json",
+    "logging",
     "multipart",
     "random",
     "secrets",
+    "selectors",
+    "socket",
+    "ssl",
+    "subprocess",
     "tempfile",
     "uvloop",
     "watchfiles",

@@ -10,18 +10,16 @@ Nothing of it reaches the client any more: what fails is logged.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from .functions import describe, is_async
+from .logs import logger
 from .threads import finish_in_thread
 
 __all__ = ["Afterwards"]
-
-logger = logging.getLogger("weebill")
 
 
 class Afterwards:
@@ -59,7 +57,7 @@ class Afterwards:
                 await self.cleanup.__aexit__(type(error), error, error.__traceback__)
         except Exception as raised:
             if raised is not error:  # it has been told of already
-                logger.error("a dependency failed while it was cleaned up", exc_info=raised)
+                logger().error("a dependency failed while it was cleaned up", exc_info=raised)
 
 
 async def _attempt(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -69,4 +67,4 @@ async def _attempt(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
         else:
             await finish_in_thread(partial(function, *args, **kwargs))
     except Exception as error:
-        logger.error("the background work %s failed", describe(function), exc_info=error)
+        logger().error("the background work %s failed", describe(function), exc_info=error)

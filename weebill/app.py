@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
@@ -36,8 +35,6 @@ from .templates import Templates
 from .urls import URLs, check_base_url
 
 __all__ = ["App"]
-
-logger = logging.getLogger("weebill")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

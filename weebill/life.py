@@ -4,7 +4,6 @@ functions for its start and its end."""
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .binding import Handler, parameters
 from .errors import ConfigurationError, SignatureError, StartError
 from .functions import describe, is_async
+from .logs import logger
 from .threads import run_in_thread
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .router import Router
 
 __all__ = ["Life", "Lifespan", "as_context_manager"]
-
-logger = logging.getLogger("weebill")
 
 Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -87,7 +85,7 @@ async def _start_mounted(application: Application, prefix: str) -> None:
         await application.__startup__()
     except Exception as error:
         if not isinstance(error, ConfigurationError):  # which says everything in its sentence
-            logger.error("The application mounted at %r cannot start", prefix, exc_info=error)
+            logger().error("The application mounted at %r cannot start", prefix, exc_info=error)
         raise StartError(f"the application mounted at {prefix!r} cannot start: {error}") from error
 
 

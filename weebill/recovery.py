@@ -9,7 +9,6 @@ Who words it: the nearest error handler of the route's routers, else a last reso
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +27,7 @@ from .errors import (
 from .functions import describe, is_async
 from .habits import note_habit
 from .headers import check_field
+from .logs import logger
 from .pipeline import AfterHookFailed, after_steps, run_steps
 from .refusals import raise_refusal
 from .requests import Request
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .router import Route, Router
 
 __all__ = ["cancelled_elsewhere", "recover", "recover_outside", "send_failed", "tell_cleanup"]
-
-logger = logging.getLogger("weebill")
 
 
 async def recover(route: Route, request: Request, error: Exception) -> Response:
@@ -75,7 +73,7 @@ def _debug_response(route: Route, request: Request, error: Exception) -> Respons
     if isinstance(error, HTTPException) and not is_missing:
         return None
     if not may_be_seen(request):
-        logger.warning("no debug page for %r: open it on this machine, as http://localhost", request.host)
+        logger().warning("no debug page for %r: open it on this machine, as http://localhost", request.host)
         return None
     if isinstance(error, HTTPException):
         return missing_response(request, error, request.app.routes)
@@ -148,7 +146,7 @@ def _log(route: Route, request: Request, error: Exception) -> None:
     note_habit(error)
     is_sentence = isinstance(error, ConfigurationError | ResponseError | HandlerTimeout)
     handler = describe(route.handler)
-    logger.error(
+    logger().error(
         "%s %s [%s] failed%s: %s",
         request.method,
         request.target,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ClientDisconnected
+from .logs import logger
 from .threads import finish_in_thread, run_in_thread
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 __all__ = ["interrupted_by", "stepped", "until_gone"]
-
-logger = logging.getLogger("weebill")
 
 
 @asynccontextmanager
@@ -110,4 +108,4 @@ def _close_quietly(pieces: Any) -> None:
     try:
         pieces.close()
     except Exception:
-        logger.exception("a stream failed while it was closed, for its client has gone")
+        logger().exception("a stream failed while it was closed, for its client has gone")
