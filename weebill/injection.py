@@ -31,7 +31,7 @@ from .functions import describe, is_async, is_generator
 from .requests import Request
 from .routing import Converter
 from .sources import FromContent, FromPath, RequestSources
-from .threads import finish_in_thread, run_in_thread
+from .threads import run_in_thread
 
 if TYPE_CHECKING:
     import asyncio
@@ -139,21 +139,19 @@ class DependencyCache(dict[Any, Any]):
 
         An exception goes to all of them and is not kept. If the first is cancelled, the next one makes it.
         """
-        import asyncio
-
         while key not in self:
+            import asyncio  # a hello does not need it
+
             running = self._running.get(key)
             if running is None:
-                return await self._make(key, make)
+                future = self._running[key] = asyncio.get_running_loop().create_future()
+                return await self._make(key, make, future)
             await asyncio.wait((running,))
             if not running.cancelled():
                 return running.result()
         return self[key]
 
-    async def _make(self, key: Any, make: Callable[[], Awaitable[Any]]) -> Any:
-        from asyncio import get_running_loop
-
-        future = self._running[key] = get_running_loop().create_future()
+    async def _make(self, key: Any, make: Callable[[], Awaitable[Any]], future: asyncio.Future[Any]) -> Any:
         try:
             value = self[key] = await make()
         except Exception as error:
@@ -326,9 +324,9 @@ class _Resolved(Generic[S]):
     async def _run(self, subject: S) -> Any:
         if self._dependency.timeout is None:
             return await self._plan(subject)
-        from asyncio import timeout
+        import asyncio  # a hello does not need it
 
-        async with timeout(self._dependency.timeout):
+        async with asyncio.timeout(self._dependency.timeout):
             return await self._plan(subject)
 
     def here(self, subject: S) -> Any:
@@ -387,10 +385,12 @@ def bind_handler(
     if runs == "in_thread" and plan.is_plain:
         return Bound(plan.here, runs, sources.wants_form)
 
+    from .dependency_threads import run_to_its_end  # a hello does not need it
+
     async def call(request: Request) -> Any:
         arguments = await plan.fill(request)
         if runs == "in_thread":
-            return await _run_to_its_end(request, partial(handler, **arguments))
+            return await run_to_its_end(request, partial(handler, **arguments))
         return handler(**arguments) if runs == "at_once" else await handler(**arguments)
 
     return Bound(call, "on_loop", sources.wants_form)
@@ -435,10 +435,12 @@ def _called(function: Function, purpose: str) -> Call[Request]:
     """How a request's functions are called, each where it belongs."""
     if not callable(function):
         raise SignatureError(f"{function!r} cannot be called {purpose}")
+    if is_async(function) and not is_generator(function):
+        return lambda request, arguments: cast("Awaitable[Any]", function(**arguments))
+    from .dependency_threads import enter_in_thread, run_to_its_end  # a hello does not need them
+
     if not is_generator(function):
-        if is_async(function):
-            return lambda request, arguments: cast("Awaitable[Any]", function(**arguments))
-        return lambda request, arguments: _run_to_its_end(request, partial(function, **arguments))
+        return lambda request, arguments: run_to_its_end(request, partial(function, **arguments))
     if is_async(function):
         open_async = asynccontextmanager(function)
         return lambda request, arguments: request.afterwards.cleanup.enter_async_context(
@@ -447,46 +449,6 @@ def _called(function: Function, purpose: str) -> Call[Request]:
     opened = contextmanager(function)
 
     async def enter(request: Request, arguments: dict[str, Any]) -> Any:
-        return await _enter_in_thread(request, opened(**arguments))
+        return await enter_in_thread(request, opened(**arguments))
 
     return enter
-
-
-async def _run_to_its_end(request: Request, function: Callable[[], Any]) -> Any:
-    """Call it in a thread. That cannot be stopped: if it is given up while it runs, nothing that it may use
-    is closed before it has done. If it has not begun, it never will."""
-    import asyncio  # a hello does not need it
-
-    left = [function]  # whoever takes it, the thread or who gives up, has the say
-
-    def run() -> Any:
-        return left.pop()()
-
-    running = run_in_thread(run)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        try:
-            left.pop()
-            running.cancel()
-        except IndexError:
-            request.afterwards.cleanup.push_async_callback(asyncio.wait, (running,))
-        raise
-
-
-async def _enter_in_thread(request: Request, context: Any) -> Any:
-    """Run a generator to its `yield`. A thread cannot be stopped: who gives up waiting leaves it entered, and
-    so it is left, too, when the answer has been sent."""
-    import asyncio  # a hello does not need it
-
-    entering = run_in_thread(context.__enter__)
-
-    async def leave(*error: Any) -> bool | None:
-        await asyncio.wait((entering,))
-        if entering.cancelled() or entering.exception() is not None:
-            return None
-        left: bool | None = await asyncio.shield(finish_in_thread(context.__exit__, *error))
-        return left
-
-    request.afterwards.cleanup.push_async_exit(leave)
-    return await asyncio.shield(entering)

@@ -82,7 +82,7 @@ def _next(pieces: Iterator[Any], end: object) -> Any:
 
 async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
     """Step an ordinary iterator in worker threads, always in the same context."""
-    from asyncio import shield  # a hello does not need it
+    import asyncio  # a hello does not need it
 
     context, end = copy_context(), object()
     step: asyncio.Future[Any] | None = None
@@ -92,7 +92,7 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncGenerator[Any, None]:
             # Who waits in vain for a thread is refused at the first piece, and not in the middle.
             run = run_in_thread if step is None else finish_in_thread
             step = run(context.run, _next, pieces, end)
-            piece = await shield(step)  # a thread cannot be stopped
+            piece = await asyncio.shield(step)  # a thread cannot be stopped
             if piece is end:
                 return
             yield piece
