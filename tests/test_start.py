@@ -25,6 +25,7 @@ NOT_NEEDED = {
     "ssl",
     "subprocess",
     "tempfile",
+    "traceback",
     "uvloop",
     "watchfiles",
     "weebill.bridges.asgi",
@@ -48,6 +49,33 @@ def test_a_hello_imports_nothing_that_it_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", HELLO], capture_output=True, text=True, check=True)
 
     assert NOT_NEEDED.isdisjoint(done.stdout.split())
+
+
+LEFT_BEHIND = """
+import asyncio
+from weebill import App
+from weebill.server.memory import MemoryExchange
+app = App()
+@app.get("/")
+async def index():
+    await asyncio.get_running_loop().create_future()
+async def main():
+    await app.__startup__()
+    exchange = MemoryExchange("GET", "/")
+    app.__intake__(exchange)
+    global answering
+    answering = asyncio.create_task(app.__exchange__(exchange))
+    await asyncio.sleep(0)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+"""
+
+
+def test_a_request_that_is_left_at_the_end_of_the_program_imports_nothing_then() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, check=True)
+
+    assert "Task was destroyed" in done.stderr  # asyncio's own, which has to be there for this to be tested
+    assert "ImportError" not in done.stderr
 
 
 def test_names_that_are_imported_late_are_shown_and_can_be_had() -> None:

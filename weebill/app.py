@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any, Never, TypeVar
 
 from msgspec.structs import replace
@@ -502,6 +501,8 @@ def _adds_to(templates: Templates, table: str, name: str | None) -> Callable[[F]
 def _tell_mistakes_in_a_sentence(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """sys.excepthook: a mistake in how Weebill is used says itself where it is; all else has a traceback."""
     if isinstance(error, ConfigurationError):
+        from traceback import extract_tb  # a hello does not need it
+
         ours = str(Path(__file__).parent)
         places = [f"{f.filename}:{f.lineno}: " for f in extract_tb(trace) if not f.filename.startswith(ours)]
         place = places[-1] if places and places[-1][:-2] not in str(error) else ""

@@ -163,9 +163,9 @@ class Exchange:
         self.client = client
         self.server = server
         if stopping is None:
-            from asyncio import Event  # not with our own server
+            import asyncio  # not with our own server
 
-            stopping = Event()
+            stopping = asyncio.Event()
         self.stopping = stopping
         self.root_path = ""
         self.body = NO_BODY

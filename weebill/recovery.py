@@ -99,6 +99,8 @@ async def recover_outside(route: Route, request: Request, error: Exception) -> R
 def cancelled_elsewhere(error: BaseException) -> RuntimeError | None:
     """What to answer in the place of a cancellation that does not mean our own task, but one that the program
     waited for; None of anything else."""
+    if isinstance(error, GeneratorExit):  # it may be the end of the interpreter, which imports nothing more
+        return None
     import asyncio  # a hello does not need it
 
     if not isinstance(error, asyncio.CancelledError):
