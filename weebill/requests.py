@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from .forms import FormData, FormReader, UploadFile
     from .session_stores import Session
 
-__all__ = ["Address", "Request", "current_request", "set_current_request"]
+__all__ = ["Address", "Request", "current_request"]
 
 current_request: ContextVar[Request] = ContextVar("current_request")
-set_current_request = current_request.set  # PERF: looked up once
 
 _CHARSETS = frozenset(("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1"))
 
