@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache
 from inspect import iscoroutine
 from types import FunctionType, MethodType
@@ -63,6 +63,9 @@ class Response:
     >>> Response("a,b", media_type="text/csv").headers["content-type"]
     'text/csv; charset=utf-8'
     """
+
+    # PERF: these three without a dict, in which each layer of middleware would have to copy them.
+    __slots__ = ("__dict__", "__weakref__", "content", "raw_headers", "status_code")
 
     content_type = b""  # of this kind; b"" has it follow from the type of the content
     own_fields: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()  # of this kind, unless the author sets others
@@ -216,6 +219,41 @@ class Response:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status_code}>"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if any(getattr(cls, name) is not part for name, part in _PARTS.items()):  # a property, say
+            cls._own = Response._own_by_parts  # type: ignore[method-assign]
+
+    def _own(self) -> Response:
+        """The same answer for one request alone. A handler may give one object to many clients, a middleware
+        may keep one, and what the others around it set must not be there for the next client."""
+        own = object.__new__(type(self))
+        try:
+            own.content, own.status_code = self.content, self.status_code
+            own.raw_headers = self.raw_headers.copy()
+        except AttributeError:  # a kind that makes its content as it is sent
+            return self._own_by_parts()
+        if more := self.__dict__:
+            if "send" in more:  # a middleware's, which would send the first; that is of this request alone
+                return self
+            own.__dict__.update(more)
+        return own
+
+    def _own_by_parts(self) -> Response:
+        """The same where a subclass has something of its own in the place of a part, a property say."""
+        if "send" in self.__dict__:
+            return self
+        own = object.__new__(type(self))
+        own.__dict__.update(self.__dict__)
+        for part in _PARTS.values():
+            with suppress(AttributeError):
+                part.__set__(own, part.__get__(self))
+        own.raw_headers = own.raw_headers.copy()
+        return own
+
+
+# The parts that every answer has.
+_PARTS: dict[str, Any] = {name: vars(Response)[name] for name in ("content", "raw_headers", "status_code")}
 
 _TEXTUAL = re.compile(r"text/(?!event-stream)|application/(xml|javascript)$|.*\+xml$", re.IGNORECASE)
 
@@ -382,7 +420,7 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
     elif type(value) in (dict, list):
         kind, field, content = JSONResponse, _JSON_FIELD, _encode_json(value)
     elif isinstance(value, Response):
-        return _own(value)
+        return value._own()
     else:
         return _of_other(value, handler)
     response = _new(kind)
@@ -424,21 +462,6 @@ def _of_other(value: Any, handler: Callable[..., Any] | None) -> Response:
         f"{_where(handler)} returned {type(value).__name__}: return str, bytes, dict, list, "
         "a dataclass, None, a generator, (body, status), (body, status, headers) or a Response"
     )
-
-
-def _own(response: Response) -> Response:
-    """The same answer for this request alone. A handler may give one object to many clients, a middleware may
-    keep one, and what the others around it set must not be there for the next client.
-
-    PERF: not copy.copy, which takes three times as long."""
-    state = vars(response)
-    if "send" in state:  # a middleware's, which would send the first; that is of this request alone
-        return response
-    state = state.copy()
-    state["raw_headers"] = state["raw_headers"].copy()
-    own = object.__new__(type(response))
-    own.__dict__ = state
-    return own
 
 
 @lru_cache(1000)
