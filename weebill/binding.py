@@ -143,9 +143,10 @@ def bind(function: Callable[..., Any], sources: Sequence[Source[S]], purpose: st
     return resolvers
 
 
-def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any], Any]:
+def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[..., Any]:
     """A function `(request, value)` that calls `hook` with the request, where a parameter asks for it, and
-    with the value in the one other parameter; `extra` names it in the SignatureError."""
+    with the value in the one other parameter; `extra` names it in the SignatureError. Without `extra` there
+    is no value."""
     wants = parameters(hook, purpose)
     others = [p.name for p in wants if request_source(p) is None and not p.has_default]
     ours = [p.name for p in wants if request_source(p) is not None]
@@ -155,16 +156,17 @@ def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[[Request, Any
             f"{describe(hook)} takes {', '.join(others)} {purpose}; it may take {known} only"
         )
 
-    return _called(hook, ours, others)
+    if extra:
+        return _called(hook, ours, others)
+    if len(ours) == 1 and _takes(hook, ours):
+        return hook
+    call = _called(hook, ours, [])
+    return lambda request: call(request, None)
 
 
 def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callable[[Request, Any], Any]:
-    """The call of bind_hook, by position if the hook itself, and not what it wraps, has these names first.
-    By name a dict is made for each call."""
-    code = getattr(hook, "__code__", None)
-    takes = code.co_varnames[inspect.ismethod(hook) : code.co_argcount] if code is not None else ()
-    positional = list(takes[: len(ours) + len(others)])
-    if positional == [*ours, *others]:
+    """The call of bind_hook, by position where that can be. By name a dict is made for each call."""
+    if _takes(hook, [*ours, *others]):
         if len(ours) == 1:
             return hook if others else lambda request, value: hook(request)
         if not ours:
@@ -174,6 +176,13 @@ def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callab
         return hook(**dict.fromkeys(others, value), **dict.fromkeys(ours, request))
 
     return by_name
+
+
+def _takes(hook: Handler, names: Sequence[str]) -> bool:
+    """Whether the hook itself, and not what it wraps, has these names first."""
+    code = getattr(hook, "__code__", None)
+    takes = code.co_varnames[inspect.ismethod(hook) : code.co_argcount] if code is not None else ()
+    return list(takes[: len(names)]) == names
 
 
 def request_source(parameter: Parameter) -> Resolver[Request] | None:

@@ -56,6 +56,10 @@ def check_field(name: bytes, value: bytes) -> None:
         raise ValueError(f"the field {name.decode('ascii')} holds the control byte {bad[0]!r}")
 
 
+_FEW = 16  # lines that are looked through each time
+_NO_VALUES: list[bytes] = []
+
+
 class Headers(Mapping[str, str]):
     """The fields of a message, by case-insensitive name, over the pairs as they were sent.
 
@@ -78,7 +82,7 @@ class Headers(Mapping[str, str]):
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.raw: Fields = [_encode(name, value) for name, value in pairs]
-        self._index: dict[str, list[str]] | None = None
+        self._index: dict[bytes, list[bytes]] | None = None
 
     @classmethod
     def from_raw(cls, raw: Fields) -> Headers:
@@ -93,22 +97,33 @@ class Headers(Mapping[str, str]):
         headers._index = None
         return headers
 
-    def _by_name(self) -> dict[str, list[str]]:
+    def _values(self, name: str) -> list[bytes]:
+        """The values of every line of that name, as they were sent.
+
+        PERF: most programs ask a request for a field or two. Few lines are quickly looked through, many are
+        not, if each of them is asked for; and to ask for the length first is half of lower()."""
+        key = name.encode("latin-1", "backslashreplace").lower()
+        if len(self.raw) > _FEW:
+            return self._by_name().get(key, _NO_VALUES)
+        length = len(key)
+        return [value for known, value in self.raw if len(known) == length and known.lower() == key]
+
+    def _by_name(self) -> dict[bytes, list[bytes]]:
         if self._index is None:
-            index: dict[str, list[str]] = {}
-            self._index = index
+            self._index = {}
             for name, value in self.raw:
-                index.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+                self._index.setdefault(name.lower(), []).append(value)
         return self._index
 
     def getlist(self, name: str) -> list[str]:
         """The values of every line of that name, in order."""
-        return list(self._by_name().get(name.lower(), ()))
+        return [value.decode("latin-1") for value in self._values(name)]
 
     def __getitem__(self, name: str) -> str:
-        name = name.lower()
-        values = self._by_name()[name]
-        return values[0] if len(values) == 1 else ("; " if name == "cookie" else ", ").join(values)
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name.lower())
+        return value
 
     @overload
     def get(self, name: str, default: None = None) -> str | None: ...
@@ -116,17 +131,20 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str | V) -> str | V: ...
     def get(self, name: str, default: Any = None) -> Any:
         """The value, `default` where there is no such field."""
-        # PERF: a field is often missing, and the Mapping's own get() catches a KeyError for that.
-        return self[name] if name.lower() in self._by_name() else default
+        values = self._values(name)
+        if not values:
+            return default
+        if len(values) == 1:
+            return values[0].decode("latin-1")
+        return (b"; " if name.lower() == "cookie" else b", ").join(values).decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._by_name()
+        return isinstance(name, str) and bool(self._values(name))
 
     def __iter__(self) -> Iterator[str]:
-        spelt: dict[str, str] = {}
+        spelt: dict[bytes, str] = {}
         for name, _ in self.raw:
-            spelling = name.decode("latin-1")
-            spelt.setdefault(spelling.lower(), spelling)
+            spelt.setdefault(name.lower(), name.decode("latin-1"))
         return iter(spelt.values())
 
     def __len__(self) -> int:

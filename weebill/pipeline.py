@@ -7,8 +7,8 @@
 
 What a middleware raises is an answer too for the one outside of it, so that nobody's fields are missing.
 
-Steps are called with `(request, value)` and return the next value. Consecutive `def` steps share one hop
-to a worker thread; with no hooks and no middleware the handler is called with nothing around it.
+Steps are rows of data, and what they call is awaited by one loop over them. Consecutive `def` steps share
+one hop to a worker thread; with no hooks and no middleware the handler is called with nothing around it.
 """
 
 from __future__ import annotations
@@ -50,10 +50,16 @@ class AfterHookFailed(Exception):
         self.error = error
 
 
-class Step(NamedTuple):
-    """One call in the row: `call(request, value)`, on the loop or in a thread."""
+BEFORE, HANDLER, AFTER, HOP = range(4)
 
-    call: Callable[[Request, Any], Any]
+
+class Step(NamedTuple):
+    """One call in the row, on the loop or in a thread: `call(request)` before there is an answer and
+    `call(request, answer)` from then on. What it returns is `author`'s."""
+
+    call: Callable[..., Any]
+    place: int
+    author: Handler
     on_loop: bool
 
 
@@ -72,6 +78,8 @@ def _wrap(middleware: Handler, call_next: Answer, recover: Recover) -> Answer:
     async def layer(request: Request) -> Response:
         try:
             response = await middleware(request, call_next)
+            if isinstance(response, Response):
+                return response._own()
             if response is None:  # not a 204: somebody forgot a return
                 raise ReturnValueError(
                     f"the middleware {describe(middleware)} returned None, not the response"
@@ -124,20 +132,15 @@ def _core(route: Route, recover: Recover, handler: Bound) -> Answer:
     ending = _hops(after)
 
     async def answer(request: Request) -> Response:
-        value: Any = None
         try:
             try:
-                for hop in row:
-                    value = await hop(request, value)
+                response: Response = await _walk(row, request, None)
             except AfterHookFailed:
                 raise
             except Exception as error:
-                value = await recover(request, error)
-                for hop in ending:
-                    value = await hop(request, value)
+                response = await _walk(ending, request, await recover(request, error))
         except AfterHookFailed as failed:  # those hooks are not tried again on the answer to their own error
-            value = await recover(request, failed.error)
-        response: Response = value
+            response = await recover(request, failed.error)
         return response
 
     return answer
@@ -190,33 +193,11 @@ def _within(seconds: float, handler: Bound) -> Callable[[Request], Any]:
 
 def _handling(handler: Handler, filled: Bound) -> Step:
     call, runs, _ = filled
-    if runs == "on_loop":
-
-        async def handle(request: Request, value: Any) -> Response:
-            return to_response(await call(request) if value is None else value, handler)
-
-        return Step(handle, True)
-
-    def handle_here(request: Request, value: Any) -> Response:
-        return to_response(call(request) if value is None else value, handler)
-
-    return Step(handle_here, False) if runs == "in_thread" else Step(_awaitable(handle_here), True)
+    return Step(_awaitable(call) if runs == "at_once" else call, HANDLER, handler, runs != "in_thread")
 
 
 def _before(hook: Handler) -> Step:
-    call, on_loop = bind_hook(hook, "", "as a before_request hook"), is_async(hook)
-    if on_loop:
-
-        async def step(request: Request, value: Any) -> Any:
-            return _early(await call(request, None), hook) if value is None else value
-
-        return Step(step, on_loop)
-    return Step(lambda request, value: _early(call(request, None), hook) if value is None else value, on_loop)
-
-
-def _early(value: Any, hook: Handler) -> Response | None:
-    """The answer of a before hook, if it gave one."""
-    return None if value is None else to_response(value, hook)
+    return Step(bind_hook(hook, "", "as a before_request hook"), BEFORE, hook, is_async(hook))
 
 
 def after_steps(routers: Sequence[Router]) -> list[Step]:
@@ -225,55 +206,62 @@ def after_steps(routers: Sequence[Router]) -> list[Step]:
 
 
 def _after(hook: Handler) -> Step:
-    call, on_loop = bind_hook(hook, "response", "as an after_request hook"), is_async(hook)
-    if on_loop:
-
-        async def step(request: Request, response: Any) -> Any:
-            try:
-                changed = await call(request, response)
-                return to_response(response if changed is None else changed, hook)
-            except Exception as error:
-                raise AfterHookFailed(error) from error
-
-        return Step(step, on_loop)
-
-    def step_in_thread(request: Request, response: Any) -> Any:
-        try:
-            changed = call(request, response)
-            return to_response(response if changed is None else changed, hook)
-        except Exception as error:
-            raise AfterHookFailed(error) from error
-
-    return Step(step_in_thread, on_loop)
+    return Step(bind_hook(hook, "response", "as an after_request hook"), AFTER, hook, is_async(hook))
 
 
-def _hops(steps: Sequence[Step]) -> list[Callable[[Request, Any], Awaitable[Any]]]:
+def _hops(steps: Sequence[Step]) -> list[Step]:
     """The steps with each run of consecutive `def` steps joined into one hop to a worker thread."""
-    hops: list[Callable[[Request, Any], Awaitable[Any]]] = []
+    row: list[Step] = []
     for on_loop, run in groupby(steps, key=lambda step: step.on_loop):
-        calls = [step.call for step in run]
-        hops.extend(calls if on_loop else [_in_thread(calls)])
-    return hops
+        row.extend(run if on_loop else [Step(_in_thread(list(run)), HOP, _in_thread, True)])
+    return row
 
 
-def _in_thread(calls: Sequence[Callable[[Request, Any], Any]]) -> Callable[[Request, Any], Awaitable[Any]]:
-    def run(request: Request, value: Any) -> Any:
-        for call in calls:
-            value = call(request, value)
-        return value
-
-    return lambda request, value: run_in_thread(run, request, value)
+def _in_thread(steps: Sequence[Step]) -> Callable[[Request, Any], Awaitable[Any]]:
+    return lambda request, value: run_in_thread(_walk_here, steps, request, value)
 
 
-def _awaitable(call: Callable[[Request, Any], Any]) -> Callable[[Request, Any], Awaitable[Any]]:
-    async def awaited(request: Request, value: Any) -> Any:
-        return call(request, value)
+def _awaitable(call: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Any]]:
+    async def awaited(request: Request) -> Any:
+        return call(request)
 
     return awaited
 
 
+async def _walk(row: Sequence[Step], request: Request, value: Any) -> Any:
+    """Pass `value` through the row. Raises AfterHookFailed for what an after hook raises."""
+    for call, place, author, _ in row:
+        if place == AFTER:
+            try:
+                changed = await call(request, value)
+                value = to_response(value if changed is None else changed, author)
+            except Exception as error:
+                raise AfterHookFailed(error) from error
+        elif place == HOP:
+            value = await call(request, value)
+        elif value is None:
+            value = await call(request)
+            if value is not None or place == HANDLER:
+                value = to_response(value, author)
+    return value
+
+
+def _walk_here(steps: Sequence[Step], request: Request, value: Any) -> Any:
+    """The same in a thread, where nothing is awaited."""
+    for call, place, author, _ in steps:
+        if place == AFTER:
+            try:
+                changed = call(request, value)
+                value = to_response(value if changed is None else changed, author)
+            except Exception as error:
+                raise AfterHookFailed(error) from error
+        elif value is None:
+            value = call(request)
+            if value is not None or place == HANDLER:
+                value = to_response(value, author)
+    return value
+
+
 async def run_steps(steps: Sequence[Step], request: Request, value: Any) -> Any:
     """Pass `value` through the steps."""
-    for hop in _hops(steps):
-        value = await hop(request, value)
-    return value
+    return await _walk(_hops(steps), request, value)

@@ -415,9 +415,10 @@ def to_response(value: Any, handler: Callable[..., Any] | None = None) -> Respon
     # PERF: what most handlers return is told by its type, and made without the questions of a constructor,
     # which looks for everything that an author may have said. It takes a third of the time.
     kind: type[Response]
-    if type(value) is str:
+    given = type(value)
+    if given is str:
         kind, field, content = PlainTextResponse, _TEXT_FIELD, value.encode()
-    elif type(value) in (dict, list):
+    elif given is dict or given is list:
         kind, field, content = JSONResponse, _JSON_FIELD, _encode_json(value)
     elif isinstance(value, Response):
         return value._own()
