@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar, overload
 from urllib.parse import parse_qsl
 
@@ -56,8 +55,7 @@ def check_field(name: bytes, value: bytes) -> None:
         raise ValueError(f"the field {name.decode('ascii')} holds the control byte {bad[0]!r}")
 
 
-_FEW = 16  # lines that are looked through each time
-_NO_VALUES: list[bytes] = []
+_ASKED: dict[bytes, Any] = {}  # the index of fields that have been asked once
 
 
 class Headers(Mapping[str, str]):
@@ -82,7 +80,7 @@ class Headers(Mapping[str, str]):
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.raw: Fields = [_encode(name, value) for name, value in pairs]
-        self._index: dict[bytes, list[bytes]] | None = None
+        self._index: dict[bytes, Any] | None = None
 
     @classmethod
     def from_raw(cls, raw: Fields) -> Headers:
@@ -97,27 +95,35 @@ class Headers(Mapping[str, str]):
         headers._index = None
         return headers
 
-    def _values(self, name: str) -> list[bytes]:
-        """The values of every line of that name, as they were sent.
-
-        PERF: most programs ask a request for a field or two. Few lines are quickly looked through, many are
-        not, if each of them is asked for; and to ask for the length first is half of lower()."""
-        key = name.encode("latin-1", "backslashreplace").lower()
-        if len(self.raw) > _FEW:
-            return self._by_name().get(key, _NO_VALUES)
-        length = len(key)
-        return [value for known, value in self.raw if len(known) == length and known.lower() == key]
-
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        if self._index is None:
-            self._index = {}
-            for name, value in self.raw:
-                self._index.setdefault(name.lower(), []).append(value)
+    def _by_name(self) -> dict[bytes, Any]:
+        """By lower-case name the value as it was sent, or, where a name comes again, a list for each."""
+        if not self._index:
+            index: dict[bytes, Any] = {name.lower(): value for name, value in self.raw}
+            if len(index) < len(self.raw):
+                index = {}
+                for name, value in self.raw:
+                    index.setdefault(name.lower(), []).append(value)
+            self._index = index
         return self._index
+
+    def _find(self, name: str) -> Any:
+        """The value of that name as it was sent, a list where the name comes again, None where it is not.
+
+        PERF: many programs ask a request for one field. To look through the lines costs a half of an index,
+        which is made when they are asked again; and to ask for the length first is half of lower()."""
+        key = (name.encode() if name.isascii() else name.encode("latin-1", "backslashreplace")).lower()
+        if self._index is not None:
+            return self._by_name().get(key)
+        self._index = _ASKED
+        length = len(key)
+        found = [value for known, value in self.raw if len(known) == length and known.lower() == key]
+        return found if len(found) > 1 else found[0] if found else None
 
     def getlist(self, name: str) -> list[str]:
         """The values of every line of that name, in order."""
-        return [value.decode("latin-1") for value in self._values(name)]
+        found = self._find(name)
+        values = [found] if type(found) is bytes else found or ()
+        return [value.decode("latin-1") for value in values]
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
@@ -131,15 +137,15 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str | V) -> str | V: ...
     def get(self, name: str, default: Any = None) -> Any:
         """The value, `default` where there is no such field."""
-        values = self._values(name)
-        if not values:
+        found = self._find(name)
+        if found is None:
             return default
-        if len(values) == 1:
-            return values[0].decode("latin-1")
-        return (b"; " if name.lower() == "cookie" else b", ").join(values).decode("latin-1")
+        if type(found) is list:
+            found = (b"; " if name.lower() == "cookie" else b", ").join(found)
+        return found.decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self._values(name))
+        return isinstance(name, str) and self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         spelt: dict[bytes, str] = {}
@@ -176,13 +182,14 @@ class MutableHeaders(Headers):
 
     def __setitem__(self, name: str, value: str) -> None:
         pair = _encode(name, value)
+        raw = self.raw
         key = pair[0].lower()
         length = len(key)
-        for known, _ in self.raw:  # PERF: to ask for the length first is half of lower()
+        for known, _ in raw:  # PERF: to ask for the length first is half of lower()
             if len(known) == length and known.lower() == key:  # seldom: most fields are set once
                 self._remove(name)
                 break
-        self.raw.append(pair)
+        raw.append(pair)
         self._index = None
 
     def __delitem__(self, name: str) -> None:
@@ -250,22 +257,29 @@ class MutableHeaders(Headers):
         self._index = None
 
 
+# PERF: the names of a program are few, and checked once.
+_names: dict[str, bytes] = {}
+_MAX_NAMES = 1000
+
+
 def _encode(name: str, value: str) -> tuple[bytes, bytes]:
     try:
-        # PERF: the names of a program are few and checked once; and what can be printed holds no control.
-        if value.isprintable():
-            return _encode_name(name), value.encode("latin-1")
-        pair = name.encode("ascii"), value.encode("latin-1")
+        encoded = _names[name] if name in _names else _learn(name)
+        if value.isascii() and value.isprintable():  # PERF: what can be printed holds no control
+            return encoded, value.encode()
+        pair = encoded, value.encode("latin-1")
     except UnicodeEncodeError as error:
         raise ValueError(f"the field {name!r} holds {error.object[error.start]!r}, not latin-1") from None
     check_field(*pair)
     return pair
 
 
-@lru_cache(1000)
-def _encode_name(name: str) -> bytes:
+def _learn(name: str) -> bytes:
     encoded = name.encode("ascii")
     check_field(encoded, b"")
+    if len(_names) >= _MAX_NAMES:  # somebody makes names up: begin again with those that are in use
+        _names.clear()
+    _names[name] = encoded
     return encoded
 
 

@@ -213,7 +213,8 @@ def _hops(steps: Sequence[Step]) -> list[Step]:
     """The steps with each run of consecutive `def` steps joined into one hop to a worker thread."""
     row: list[Step] = []
     for on_loop, run in groupby(steps, key=lambda step: step.on_loop):
-        row.extend(run if on_loop else [Step(_in_thread(list(run)), HOP, _in_thread, True)])
+        joined = list(run)
+        row.extend(joined if on_loop else [Step(_in_thread(joined), HOP, _in_thread, True)])
     return row
 
 
