@@ -211,3 +211,10 @@ def test_a_date_is_in_gmt_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> No
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_each_name_that_is_told_is_found_and_lines_of_one_name_stay_together() -> None:
+    headers = Headers.from_raw([(b"\xc9", b"a"), (b"X-A", b"1"), (b"x-a", b"2")])
+    for _ in range(3):  # looked through, and by an index
+        assert dict(headers) == {"\xc9": "a", "X-A": "1, 2"}
+        assert (headers.getlist("X-A"), headers.getlist("x"), headers.get("\u20ac")) == (["1", "2"], [], None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
@@ -450,3 +452,46 @@ def test_what_is_kept_of_an_answer_has_nothing_that_others_set_later(what: str, 
     now = now() if isinstance(now, weakref.ref) else getattr(now, "__self__", now)
     if now is not None:  # a weak reference whose answer is gone
         assert then == (now if isinstance(now, list) else getattr(now, "raw", None) or now.raw_headers)
+
+
+class Drawn(Response):
+    """Its content is made as it is sent, and its status is a constant of the class."""
+
+    status_code = 201
+
+    def __init__(self, bird: str) -> None:
+        self.bird = bird
+        self.raw_headers = [(b"content-type", b"text/plain")]
+
+    @property
+    def content(self) -> bytes:
+        return self.bird.encode()
+
+
+class Marked(Response):
+    pass
+
+
+def test_an_answer_of_ones_own_kind_keeps_what_it_has_in_each_layer() -> None:
+    app, drawn, marked = App(), Drawn("wren"), Marked("hello")
+    marked.note = "mine"  # type: ignore[attr-defined]
+    notes: list[object] = []
+    app.middleware(naming("outer"))
+
+    @app.middleware
+    async def look(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        notes.append((type(response), getattr(response, "note", None)))
+        return response
+
+    app.get("/drawn")(lambda: drawn)
+    app.get("/marked")(lambda: marked)
+    client = TestClient(app)
+    answer = client.get("/drawn")
+    assert (answer.status_code, answer.text, answer.headers["x-way"]) == (201, "wren", "outer")
+    assert client.get("/marked").text == "hello"
+    assert notes == [(Drawn, None), (Marked, "mine")]
+    assert len(drawn.raw_headers) == len(marked.raw_headers) == 1
+    again = copy.copy(marked)
+    assert (again.content, again.status_code, vars(again)) == (b"hello", 200, {"note": "mine"})
+    assert pickle.loads(pickle.dumps(marked)).content == b"hello"
