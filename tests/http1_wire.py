@@ -69,6 +69,9 @@ class MemoryTransport(asyncio.Transport):
     def write_eof(self) -> None:
         self.shut = True
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
     def pause_reading(self) -> None:
         assert self.reading
         self.reading = False
@@ -193,8 +196,14 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """The client sends, in one packet."""
-        if self.transport.protocol is not None:
-            self.connection.data_received(data)
+        while data and isinstance(protocol := self.transport.protocol, asyncio.BufferedProtocol):
+            place = protocol.get_buffer(-1)
+            taken = min(len(place), len(data))
+            place[:taken] = data[:taken]
+            protocol.buffer_updated(taken)
+            data = data[taken:]
+        if data and self.transport.protocol is not None:
+            self.transport.protocol.data_received(data)
 
     async def send_in_bytes(self, data: bytes) -> None:
         """The client sends byte by byte, and everybody has a turn in between."""
@@ -204,7 +213,7 @@ class Wire:
 
     def send_eof(self) -> None:
         """The client shuts its side."""
-        if self.transport.protocol is not None and not self.connection.eof_received():
+        if self.transport.protocol is not None and not self.transport.protocol.eof_received():
             self.transport.close()
 
     async def pass_time(self, seconds: float) -> None:

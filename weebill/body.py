@@ -32,6 +32,7 @@ class Body:
         "_pending",
         "_pieces",
         "_position",
+        "_space",
         "_spool",
         "on_disk",
         "size",
@@ -42,7 +43,8 @@ class Body:
         self.on_disk = False  # whether some of it is
         self._spool = spool
         self._pieces: list[bytes] = []
-        self._pending = 0  # bytes in _pieces
+        self._space: BytesIO | None = None  # made by make_room(), in place of _pieces
+        self._pending = 0  # bytes in _pieces or _space
         self._file: BinaryIO | None = None
         self._holders = 1  # who has to close it
         self._lock = Lock()  # of the file's position
@@ -53,6 +55,29 @@ class Body:
         self._pieces.append(piece)
         self.size += len(piece)
         self._pending += len(piece)
+
+    def make_room(self, more: int) -> None:
+        """Make room for `more` bytes, all that are still to come. They are written to the `room`, not added.
+
+        PERF: what the kernel writes there is never copied: `read_all` gives it as it is.
+        """
+        space = BytesIO()
+        space.seek(self._pending + more - 1)
+        space.write(b"\0")
+        space.seek(0)
+        space.writelines(self._pieces)
+        self._pieces, self._space = [], space
+
+    def room(self) -> memoryview:
+        """Where the next bytes may be written; `fill` then says how many were. To be let go of before
+        anything else is done."""
+        assert self._space is not None
+        return self._space.getbuffer()[self._pending :]
+
+    def fill(self, count: int) -> None:
+        """`count` bytes have been written to the room."""
+        self.size += count
+        self._pending += count
 
     @property
     def needs_flush(self) -> bool:
@@ -109,6 +134,9 @@ class Body:
         return piece
 
     def _in_memory(self) -> bytes:
+        if self._space is not None:
+            space, self._space = self._space, None
+            self._pieces = [space.getvalue()[: self._pending]]
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0] if self._pieces else b""

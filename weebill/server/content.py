@@ -36,13 +36,13 @@ class Content:
 
     __slots__ = (
         "_chunks",
-        "_left",
         "_paced",
         "_pieces",
         "_since",
         "_waiting",
         "complete",
         "failure",
+        "left",
         "limit",
         "received",
         "use",
@@ -54,7 +54,7 @@ class Content:
         self.received = 0
         self.complete = False
         self.failure: Exception | None = None
-        self._left = length or 0
+        self.left = length or 0  # bytes that are still to come; 0 for chunked
         self._chunks = ChunkedReader(settings) if length is None else None
         self._pieces: list[bytes] = []
         self._waiting = 0  # bytes in _pieces
@@ -68,12 +68,18 @@ class Content:
             piece, rest = self._chunks.feed(data, most)
             self.complete = self._chunks.complete
         else:
-            left = self._left
+            left = self.left
             piece, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
-            self._left = left - len(piece)
-            self.complete = not self._left
+            self.left = left - len(piece)
+            self.complete = not self.left
         self.received += len(piece)
         return piece, rest
+
+    def count(self, size: int) -> None:
+        """So many bytes of content of a known length have come without `take` (straight.py)."""
+        self.left -= size
+        self.received += size
+        self.complete = not self.left
 
     @property
     def is_too_long(self) -> bool:
@@ -83,7 +89,7 @@ class Content:
     @property
     def rest_is_small(self) -> bool:
         """Whether it costs less to read the rest than to have the client connect again."""
-        return self._chunks is None and self._left <= SMALL
+        return self._chunks is None and self.left <= SMALL
 
     # -- handing on
 

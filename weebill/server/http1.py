@@ -45,6 +45,7 @@ from .content import Content, Use
 from .head import Head, HeadReader, check_beginning, check_sizes, skip_empty_line
 from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
+from .straight import Straight, can_go_straight
 from .wire import CONTINUE, minimal
 
 __all__ = ["HTTP1Connection"]
@@ -271,7 +272,19 @@ class HTTP1Connection(ClientConnection):
             self._pause_reading()
             self.state.loop.call_soon(self._go_on)
             return b""
+        elif content.left and can_go_straight(content, self.state.settings.spool):
+            body = cast(HTTP1Exchange, exchange).body
+            self.have_read(Straight(self, content, body, self._content_came))
         return rest
+
+    def _content_came(self, count: int) -> None:
+        """So much of the content is in its place already."""
+        content, exchange = cast(Content, self._content), cast(HTTP1Exchange, self.exchange)
+        content.count(count)
+        exchange.body.fill(count)
+        if content.complete:
+            self.have_read(self)
+            self._content_is_complete(content)
 
     def _go_on(self) -> None:
         """Read the chunks that were left for a later turn."""
