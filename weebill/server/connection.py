@@ -106,13 +106,6 @@ class ClientConnection(asyncio.Protocol):
             self._paused_reading = False
             self.transport.resume_reading()
 
-    def have_read(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have `protocol` take what comes from now on, in place of whoever does."""
-        self.transport.set_protocol(protocol)
-        if not self._paused_reading:  # uvloop asks who reads only when it begins to
-            self.transport.pause_reading()
-            self.transport.resume_reading()
-
     # -- ending
 
     def _linger(self) -> None:

@@ -90,6 +90,7 @@ class HTTP1Connection(ClientConnection):
         "_reading",
         "_requests",
         "_searched",
+        "_straight",
         "_task",
         "exchange",
     )
@@ -103,6 +104,7 @@ class HTTP1Connection(ClientConnection):
         self._buffer: bytes | bytearray = b""
         self._searched = 0  # how far _buffer was searched for the end of its head
         self._content: Content | None = None
+        self._straight: Straight | None = None  # who reads for us since there was long content
         self._requests = 0
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
@@ -273,9 +275,18 @@ class HTTP1Connection(ClientConnection):
             self.state.loop.call_soon(self._go_on)
             return b""
         elif content.left and can_go_straight(content, self.state.settings.spool):
-            body = cast(HTTP1Exchange, exchange).body
-            self.have_read(Straight(self, content, body, self._content_came))
+            self._expect(content, cast(HTTP1Exchange, exchange).body)
         return rest
+
+    def _expect(self, content: Content, body: Body) -> None:
+        """Have the rest of the content read straight into `body`."""
+        if self._straight is None:
+            self._straight = Straight(self, self.state.scratch, self._content_came)
+            self.transport.set_protocol(self._straight)
+            if not self._paused_reading:  # uvloop looks who reads only when it begins to
+                self.transport.pause_reading()
+                self.transport.resume_reading()
+        self._straight.expect(content, body)
 
     def _content_came(self, count: int) -> None:
         """So much of the content is in its place already."""
@@ -283,7 +294,6 @@ class HTTP1Connection(ClientConnection):
         content.count(count)
         exchange.body.fill(count)
         if content.complete:
-            self.have_read(self)
             self._content_is_complete(content)
 
     def _go_on(self) -> None:

@@ -22,6 +22,7 @@ __all__ = ["SWEEP", "SWEPT", "Connection", "Parser", "State"]
 
 logger = logging.getLogger("weebill")
 
+SCRATCH = 1 << 18  # bytes that are read at a time behind long content (straight.py)
 SWEEP = 1.0  # seconds between two ticks
 SWEPT = SWEEP - 0.005  # the same where it is waited for: timers of a loop may fire early by a hair
 MOST_COMPLAINTS = 20  # lines about peers in one sweep; of more only their number is told
@@ -72,6 +73,7 @@ class State:
         self.context = copy_context()  # that in which requests begin
         self.stopping = asyncio.Event()
         self.is_stopping = False  # PERF: the same, without a call, for each answer
+        self.scratch = bytearray(SCRATCH)
         self.connections: set[Connection] = set()
         self.when_left: Callable[[], None] = lambda: None  # called when a connection has ended
         self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
