@@ -238,8 +238,7 @@ class HTTP1Exchange(Exchange):
         if content is None:
             output.hold(b"".join((head.block, framing, date, b"\r\n")))
         elif len(content) > LARGE:
-            output.send(b"".join((head.block, framing, date, b"\r\n")))
-            output.send(content)  # not by writelines(), for asyncio's tells nobody to pause
+            output.send_long(b"".join((head.block, framing, date, b"\r\n")), content)
         else:
             data = b"".join((head.block, framing, date, b"\r\n", content))
             if may_wait or output.held:

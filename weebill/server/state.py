@@ -22,7 +22,7 @@ __all__ = ["SWEEP", "SWEPT", "Connection", "Parser", "State"]
 
 logger = logging.getLogger("weebill")
 
-SCRATCH = 1 << 18  # bytes that are read at a time behind long content (straight.py)
+SCRATCH = 1 << 17  # bytes that are read at a time behind long content (straight.py)
 SWEEP = 1.0  # seconds between two ticks
 SWEPT = SWEEP - 0.005  # the same where it is waited for: timers of a loop may fire early by a hair
 MOST_COMPLAINTS = 20  # lines about peers in one sweep; of more only their number is told

@@ -1,8 +1,8 @@
 """Long content on its way from the kernel straight to where it stays.
 
-PERF: by itself a transport reads into memory of its own and makes pieces of bytes of that, which are joined at
-the end: two copies of everything, from memory that is in no cache any more. Here it reads to where it is told,
-and all that there is at once. An echo of 1 MiB takes a fifth less.
+PERF: by itself a transport reads into memory of its own and makes pieces of bytes of that, which are joined
+at the end: two copies of everything, from memory that is in no cache any more. Here it reads to where it is
+told, and all that there is at once. An echo of 1 MiB takes an eighth less.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ AHEAD = 8  # times what has come: there is no room for more on the mere word of 
 
 def can_go_straight(content: Content, spool: int) -> bool:
     """Whether the rest of `content` is long, and all of it stays in memory: up to `spool` bytes."""
-    length = content.received + content.left
-    return LONG < content.left and length <= min(spool, AHEAD * content.received) and content.use is Use.GATHER
+    if content.use is not Use.GATHER or content.left <= LONG:
+        return False
+    return content.received + content.left <= min(spool, AHEAD * content.received)
 
 
 class Straight(asyncio.BufferedProtocol):
