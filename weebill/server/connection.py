@@ -10,14 +10,13 @@ import logging
 from typing import cast
 
 from ..errors import ProtocolError, TooManyConnections
-from .output import Output, address
+from .output import WRITE_BUFFER, Output, address
 from .state import SWEPT, State
 
 __all__ = ["ClientConnection"]
 
 logger = logging.getLogger("weebill")
 
-WRITE_BUFFER = 16 << 10  # bytes that the kernel has not taken; beyond it who writes has to wait
 LINGER = 2.0  # seconds that a connection which has ended waits for its client to say something more
 LINGER_IN_ALL = 30.0  # seconds that it waits for a client that goes on talking (nginx's precedent)
 LAST_LINGER = 0.5  # the same while the server stops

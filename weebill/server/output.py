@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from ..errors import ClientDisconnected
 
-__all__ = ["Output", "address", "lift_limit", "restore_limit"]
+__all__ = ["WRITE_BUFFER", "Output", "address", "lift_limit", "restore_limit"]
 
+WRITE_BUFFER = 16 << 10  # bytes that the kernel has not taken; beyond it who writes has to wait
 HELD = 8 << 10  # bytes that wait for others; more are given to the transport at once
 _MOST = (1 << 31) - 1
 _UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -67,11 +68,15 @@ class Output:
     def send_long(self, head: bytes, content: bytes) -> None:
         """Write a head and long content behind it, as it is. The kernel may take as much of it as it has room
         for. PERF: an echo of 1 MiB takes a twelfth less."""
-        self.send(head)
-        sock = self.transport.get_extra_info("socket")
+        self.flush()
+        transport = self.transport
+        sock = transport.get_extra_info("socket")
         limit = None if sock is None else lift_limit(sock)
-        self.send(content)  # both not by writelines(), for asyncio's tells nobody to pause
-        if limit is not None and not self.transport.is_closing():
+        self.written += len(head) + len(content)
+        transport.writelines((head, content))
+        # It looks whether who writes has to wait, which asyncio's writelines() forgets.
+        transport.set_write_buffer_limits(WRITE_BUFFER)
+        if limit is not None and not transport.is_closing():
             restore_limit(sock, limit)
 
     def hold(self, data: bytes, until_flushed: bool = False) -> None:
