@@ -45,7 +45,7 @@ from .content import Content, Use
 from .head import Head, HeadReader, check_beginning, check_sizes, skip_empty_line
 from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
-from .straight import Straight, can_go_straight
+from .straight import LONG, Straight, fits
 from .wire import CONTINUE, minimal
 
 __all__ = ["HTTP1Connection"]
@@ -274,19 +274,19 @@ class HTTP1Connection(ClientConnection):
             self._pause_reading()
             self.state.loop.call_soon(self._go_on)
             return b""
-        elif content.left and can_go_straight(content, self.state.settings.spool):
+        elif content.left > LONG and content.use is not Use.DROP:
             self._expect(content, cast(HTTP1Exchange, exchange).body)
         return rest
 
     def _expect(self, content: Content, body: Body) -> None:
-        """Have the rest of the content read straight into `body`."""
+        """Have the rest of long content read by Straight, and where it may into `body`."""
         if self._straight is None:
             self._straight = Straight(self, self.state.scratch, self._content_came)
             self.transport.set_protocol(self._straight)
             if not self._paused_reading:  # uvloop looks who reads only when it begins to
                 self.transport.pause_reading()
                 self.transport.resume_reading()
-        self._straight.expect(content, body)
+        self._straight.expect(content, body if fits(content, self.state.settings.spool) else NO_BODY)
 
     def _content_came(self, count: int) -> None:
         """So much of the content is in its place already."""

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import cached_property
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ __all__ = ["SWEEP", "SWEPT", "Connection", "Parser", "State"]
 
 logger = logging.getLogger("weebill")
 
-SCRATCH = 1 << 17  # bytes that are read at a time behind long content (straight.py)
+SCRATCH = 1 << 19  # bytes that straight.py reads at a time
 SWEEP = 1.0  # seconds between two ticks
 SWEPT = SWEEP - 0.005  # the same where it is waited for: timers of a loop may fire early by a hair
 MOST_COMPLAINTS = 20  # lines about peers in one sweep; of more only their number is told
@@ -73,7 +74,6 @@ class State:
         self.context = copy_context()  # that in which requests begin
         self.stopping = asyncio.Event()
         self.is_stopping = False  # PERF: the same, without a call, for each answer
-        self.scratch = bytearray(SCRATCH)
         self.connections: set[Connection] = set()
         self.when_left: Callable[[], None] = lambda: None  # called when a connection has ended
         self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
@@ -90,6 +90,11 @@ class State:
     def change(self, **options: Any) -> None:
         """Change some of the settings from now on. From any thread: they are read each time they count."""
         self.settings = dataclasses.replace(self.settings, **options)
+
+    @cached_property
+    def scratch(self) -> bytearray:
+        """Where bytes lie for a moment (straight.py)."""
+        return bytearray(SCRATCH)
 
     def add(self, connection: Connection, host: str | None) -> None:
         """A connection was made from this address. Raises TooManyConnections if its client has enough."""
