@@ -9,6 +9,7 @@ import pytest
 from http1_wire import PARSERS, SECOND, Application, Wire, turns, until
 
 from weebill.exchange import Exchange, Intake
+from weebill.server.listen import UNSENT
 from weebill.server.straight import AHEAD, FIRST, Straight
 from weebill.server.worker import Worker, loop_factory
 from weebill.settings import Settings
@@ -157,6 +158,34 @@ def test_an_echo_of_long_content_over_a_socket(loop: str, stream: bool) -> None:
         finally:
             worker.stop()
             await worker.wait_stopped()
+
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_who_sends_a_long_answer_waits_for_a_client_that_does_not_read(loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    sent: list[bool] = []
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.respond(200, [], CONTENT * 32)
+        sent.append(True)
+
+    async def main() -> None:
+        worker = Worker(Application(answer), Settings(port=0, graceful_timeout=0))
+        await worker.start()
+        with socket.create_connection(worker.addresses[0]) as client:
+            client.sendall(SECOND)
+            await until(lambda: any(one.output.paused for one in worker.state.connections))  # type: ignore[attr-defined]
+            (connection,) = worker.state.connections
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # as it was before
+                sock = connection.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT
+            assert not sent
+        worker.stop()
+        await worker.wait_stopped()
 
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main())
