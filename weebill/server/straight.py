@@ -18,7 +18,7 @@ from .content import Content, Use
 __all__ = ["LONG", "Straight", "fits"]
 
 LONG = 1 << 16  # bytes still to come for which it is worth it
-AHEAD = 8  # times what has come: there is no room for more on the mere word of a client
+AHEAD = 4  # times what has come: there is no room for more on the mere word of a client
 FIRST = 1 << 17  # bytes that are read at a time of what is not long content
 
 
