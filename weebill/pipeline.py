@@ -219,12 +219,13 @@ def _hops(steps: Sequence[Step]) -> list[Step]:
 
 
 def _in_thread(steps: Sequence[Step]) -> Callable[[Request, Any], Awaitable[Any]]:
-    return lambda request, value: run_in_thread(_walk_here, steps, request, value)
+    row = [step._replace(call=_awaitable(step.call)) for step in steps]
+    return lambda request, value: run_in_thread(_walk_here, row, request, value)
 
 
-def _awaitable(call: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Any]]:
-    async def awaited(request: Request) -> Any:
-        return call(request)
+def _awaitable(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def awaited(*args: Any) -> Any:
+        return call(*args)
 
     return awaited
 
@@ -247,20 +248,12 @@ async def _walk(row: Sequence[Step], request: Request, value: Any) -> Any:
     return value
 
 
-def _walk_here(steps: Sequence[Step], request: Request, value: Any) -> Any:
-    """The same in a thread, where nothing is awaited."""
-    for call, place, author, _ in steps:
-        if place == AFTER:
-            try:
-                changed = call(request, value)
-                value = to_response(value if changed is None else changed, author)
-            except Exception as error:
-                raise AfterHookFailed(error) from error
-        elif value is None:
-            value = call(request)
-            if value is not None or place == HANDLER:
-                value = to_response(value, author)
-    return value
+def _walk_here(row: Sequence[Step], request: Request, value: Any) -> Any:
+    """The same in a thread, where nothing is waited for: one step goes through it all."""
+    try:
+        _walk(row, request, value).send(None)
+    except StopIteration as done:
+        return done.value
 
 
 async def run_steps(steps: Sequence[Step], request: Request, value: Any) -> Any:

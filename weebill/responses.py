@@ -106,7 +106,7 @@ class Response:
         >>> response = HTMLResponse("<h1>Birds</h1>")
         >>> response.headers["cache-control"] = "max-age=60"
         """
-        headers = MutableHeaders.__new__(MutableHeaders)
+        headers = _new(MutableHeaders)
         headers.raw, headers._index = self.raw_headers, None
         return headers
 
