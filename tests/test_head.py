@@ -172,6 +172,7 @@ def test_a_connection_keeps_no_long_head(parser: str) -> None:
             assert read_with(reader, block).fields[1] == (b"X", b"y" * size)
         assert len(reader._lines) < 2048
         assert len(reader._block) < 2048
+        assert len(reader._meaning[0][1][1]) < 2048
 
 
 # -- of all peers

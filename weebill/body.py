@@ -13,6 +13,7 @@ from .threads import run_file_io
 __all__ = ["NO_BODY", "Body"]
 
 LARGE = 1 << 26  # bytes of a file that the system needs a while to free: 0.1 seconds for a gigabyte
+AHEAD = 4  # times what has come: there is no room for more on the mere word of a client
 PIECE = 1 << 18  # bytes read back from the file at a time
 MOST_PIECES = 1024  # that Linux takes in one call
 
@@ -52,25 +53,30 @@ class Body:
 
     def add(self, piece: bytes) -> None:
         """Append `piece`. The limit on the whole is the wire's to check."""
+        assert self._space is None
         self._pieces.append(piece)
         self.size += len(piece)
         self._pending += len(piece)
 
-    def make_room(self, more: int) -> None:
-        """Make room for `more` bytes, all that are still to come. They are written to the `room`, not added.
+    def make_room(self, more: int) -> bool:
+        """Make room for `more` bytes, all that are still to come; whether there is. It is made when all of
+        them stay in memory, and not on the mere word of a client. They are written to the `room`, not added.
 
-        PERF: what the kernel writes there is never copied: `read_all` gives it as it is.
+        PERF: what the kernel writes there is not copied: `read_all` gives it as it is.
         """
+        if self.size + more > min(self._spool, AHEAD * self.size):
+            return False
         space = BytesIO()
         space.seek(self._pending + more - 1)
         space.write(b"\0")
         space.seek(0)
         space.writelines(self._pieces)
         self._pieces, self._space = [], space
+        return True
 
     def room(self) -> memoryview:
-        """Where the next bytes may be written; `fill` then says how many were. To be let go of before
-        anything else is done."""
+        """Where the next bytes may be written; `fill` then says how many were. Nobody may hold it when the
+        content is read, for it would be copied then."""
         assert self._space is not None
         return self._space.getbuffer()[self._pending :]
 
@@ -134,9 +140,10 @@ class Body:
         return piece
 
     def _in_memory(self) -> bytes:
-        if self._space is not None:
-            space, self._space = self._space, None
+        space = self._space
+        if space is not None:  # several threads may do this
             self._pieces = [space.getvalue()[: self._pending]]
+            self._space = None
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0] if self._pieces else b""

@@ -55,6 +55,7 @@ def check_field(name: bytes, value: bytes) -> None:
         raise ValueError(f"the field {name.decode('ascii')} holds the control byte {bad[0]!r}")
 
 
+_new = object.__new__  # PERF: looked up once
 _ASKED: dict[bytes, Any] = {}  # the index of fields that have been asked once
 
 
@@ -90,7 +91,7 @@ class Headers(Mapping[str, str]):
         >>> Headers.from_raw([(b"host", b"example.com")])["host"]
         'example.com'
         """
-        headers = cls.__new__(cls)
+        headers = _new(cls)
         headers.raw = raw
         headers._index = None
         return headers
@@ -111,13 +112,18 @@ class Headers(Mapping[str, str]):
 
         PERF: many programs ask a request for one field. To look through the lines costs a half of an index,
         which is made when they are asked again; and to ask for the length first is half of lower()."""
-        key = (name.encode() if name.isascii() else name.encode("latin-1", "backslashreplace")).lower()
+        key = _keys.get(name) or _learn_key(name)
         if self._index is not None:
             return self._by_name().get(key)
         self._index = _ASKED
         length = len(key)
-        found = [value for known, value in self.raw if len(known) == length and known.lower() == key]
-        return found if len(found) > 1 else found[0] if found else None
+        found = None
+        for known, value in self.raw:
+            if len(known) == length and known.lower() == key:
+                if found is not None:  # it comes again
+                    return self._by_name()[key]
+                found = value
+        return found
 
     def getlist(self, name: str) -> list[str]:
         """The values of every line of that name, in order."""
@@ -183,10 +189,10 @@ class MutableHeaders(Headers):
     def __setitem__(self, name: str, value: str) -> None:
         pair = _encode(name, value)
         raw = self.raw
-        key = pair[0].lower()
-        length = len(key)
-        for known, _ in raw:  # PERF: to ask for the length first is half of lower()
-            if len(known) == length and known.lower() == key:  # seldom: most fields are set once
+        length = len(name)
+        for known, _ in raw:
+            # PERF: to ask for the length first is half of lower(), and most fields are set once
+            if len(known) == length and known.lower() == pair[0].lower():
                 self._remove(name)
                 break
         raw.append(pair)
@@ -264,7 +270,7 @@ _MAX_NAMES = 1000
 
 def _encode(name: str, value: str) -> tuple[bytes, bytes]:
     try:
-        encoded = _names[name] if name in _names else _learn(name)
+        encoded = _names.get(name) or _learn(name)
         if value.isascii() and value.isprintable():  # PERF: what can be printed holds no control
             return encoded, value.encode()
         pair = encoded, value.encode("latin-1")
@@ -272,6 +278,17 @@ def _encode(name: str, value: str) -> tuple[bytes, bytes]:
         raise ValueError(f"the field {name!r} holds {error.object[error.start]!r}, not latin-1") from None
     check_field(*pair)
     return pair
+
+
+_keys: dict[str, bytes] = {}  # the names that were asked for, in lower case
+
+
+def _learn_key(name: str) -> bytes:
+    key = name.encode("latin-1", "backslashreplace").lower()
+    if len(_keys) >= _MAX_NAMES:
+        _keys.clear()
+    _keys[name] = key
+    return key
 
 
 def _learn(name: str) -> bytes:

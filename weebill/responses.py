@@ -227,7 +227,7 @@ class Response:
     def _own(self) -> Response:
         """The same answer for one request alone. A handler may give one object to many clients, a middleware
         may keep one, and what the others around it set must not be there for the next client."""
-        own = object.__new__(type(self))
+        own = _new(type(self))
         try:
             own.content, own.status_code = self.content, self.status_code
             own.raw_headers = self.raw_headers.copy()

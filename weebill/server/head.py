@@ -146,15 +146,13 @@ class HeadReader:
             fields, length, keep_alive, expectation = self._meaning
         else:
             meaning = fields, length, keep_alive, expectation = self._judge(lines, http_version)
-            if http_version == "1.1":
-                self._lines = lines if len(lines) <= _MOST_KEPT else b""
-                self._meaning = meaning
+            if http_version == "1.1" and len(lines) <= _MOST_KEPT:
+                self._lines, self._meaning = lines, meaning
         if target[:1] != "/":
             target, fields = _other_form(method, target, fields)
         if "#" in target:
             raise ProtocolError(400, "The target has a fragment.")
         head = _new(Head, (method, target, http_version, fields, length, keep_alive, expectation, end))
-        self._block = b""
         if end <= _MOST_KEPT and not start:
             self._block, self._head = block, head
         return head

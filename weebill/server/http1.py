@@ -45,7 +45,7 @@ from .content import Content, Use
 from .head import Head, HeadReader, check_beginning, check_sizes, skip_empty_line
 from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
-from .straight import LONG, Straight, fits
+from .straight import LONG, Straight
 from .wire import CONTINUE, minimal
 
 __all__ = ["HTTP1Connection"]
@@ -116,6 +116,7 @@ class HTTP1Connection(ClientConnection):
         self.state.remove(self)
         self._reading = LINGERING
         self._buffer = b""
+        self._straight = None  # which holds us
         self.output.wake()
         if self._task is None:
             self._forget_request()
@@ -283,10 +284,10 @@ class HTTP1Connection(ClientConnection):
         if self._straight is None:
             self._straight = Straight(self, self.state.scratch, self._content_came)
             self.transport.set_protocol(self._straight)
-            if not self._paused_reading:  # uvloop looks who reads only when it begins to
+            if not self._paused_reading:  # uvloop looks only then who reads, and would go on giving us bytes
                 self.transport.pause_reading()
                 self.transport.resume_reading()
-        self._straight.expect(content, body if fits(content, self.state.settings.spool) else NO_BODY)
+        self._straight.expect(content, body)
 
     def _content_came(self, count: int) -> None:
         """So much of the content is in its place already."""
@@ -509,6 +510,8 @@ class HTTP1Connection(ClientConnection):
         exchange, self.exchange, self._task = self.exchange, None, None
         if exchange is not None and exchange.content is not None:
             exchange.content.drop()
+            if self._straight is not None:
+                self._straight.forget()
             if exchange.body is not NO_BODY and self._flush is None:
                 exchange.body.close()
 

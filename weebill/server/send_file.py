@@ -23,11 +23,13 @@ import sys
 from ..errors import ClientDisconnected
 from ..exchange import ReadableFile
 from ..threads import run_file_io
-from .output import Output, lift_limit, restore_limit
+from .output import Output
 
 __all__ = ["can_send_file", "send_file"]
 
 AT_ONCE = 1 << 19  # bytes of one file; then others have a turn, however fast its client is
+_UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_MOST = (1 << 31) - 1
 
 
 class _Twin:
@@ -50,12 +52,14 @@ class _Twin:
 
     def lift_limit(self) -> None:
         """Have the kernel take as much as there is room for."""
-        self._limit = lift_limit(self._socket)
+        if _UNSENT is not None and sys.platform == "linux" and self._socket.family != socket.AF_UNIX:
+            self._limit = self._socket.getsockopt(socket.IPPROTO_TCP, _UNSENT)
+            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, _MOST)
 
     def restore_limit(self) -> None:
         """Have it take as much as before."""
-        if self._limit is not None:
-            restore_limit(self._socket, self._limit)
+        if self._limit is not None and _UNSENT is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, self._limit)
 
     def unsent(self) -> int:
         """Bytes in the kernel that the client has not taken. Only Linux tells."""

@@ -15,19 +15,10 @@ from ..body import NO_BODY, Body
 from .connection import ClientConnection
 from .content import Content, Use
 
-__all__ = ["LONG", "Straight", "fits"]
+__all__ = ["LONG", "Straight"]
 
 LONG = 1 << 16  # bytes still to come for which it is worth it
-AHEAD = 4  # times what has come: there is no room for more on the mere word of a client
-FIRST = 1 << 17  # bytes that are read at a time of what is not long content
-
-
-def fits(content: Content, spool: int) -> bool:
-    """Whether the rest of `content` may go straight into its body: all of it stays in memory, which is up to
-    `spool` bytes."""
-    if content.use is not Use.GATHER:
-        return False
-    return content.received + content.left <= min(spool, AHEAD * content.received)
+OTHER = 1 << 17  # bytes that are read at a time of all else, for what is pipelined is copied as it is cut
 
 
 class Straight(asyncio.BufferedProtocol):
@@ -40,39 +31,37 @@ class Straight(asyncio.BufferedProtocol):
 
     def __init__(self, connection: ClientConnection, scratch: bytearray, came: Callable[[int], None]) -> None:
         self._connection = connection
-        self._scratch = self._view = memoryview(scratch)
+        self._scratch = memoryview(scratch)
         self._came = came
         self._content: Content | None = None
         self._body = NO_BODY
 
-    def expect(self, content: Content, body: Body = NO_BODY) -> None:
-        """Read this long content. If there is a `body`, the rest goes there, and not a byte more; `came` is
-        told each time how many bytes those were."""
-        self._content, self._body = content, body
-        if body is not NO_BODY:
-            body.make_room(content.left)
+    def expect(self, content: Content, body: Body) -> None:
+        """Read this long content, and not a byte more; the rest of it straight to `body`, where room can be
+        made. `came` is told each time how many bytes those were."""
+        self._content = content
+        if body.make_room(content.left):
+            self._body = body
 
-    def _look(self) -> None:
-        """Forget content that is complete, or that nobody wants any more."""
-        content = self._content
-        if content is not None and (content.complete or content.use is Use.DROP):
-            self._content, self._body = None, NO_BODY
+    def forget(self) -> None:
+        """The content is complete, or nobody wants it any more."""
+        self._content, self._body = None, NO_BODY
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        self._look()
+        content = self._content
+        if content is not None and (content.complete or content.use is Use.DROP):
+            self.forget()
         if self._body is not NO_BODY:
-            self._view = self._body.room()
-        else:
-            self._view = self._scratch if self._content is not None else self._scratch[:FIRST]
-        return self._view
+            return self._body.room()
+        return self._scratch[: OTHER if self._content is None else self._content.left]
 
     def buffer_updated(self, nbytes: int) -> None:
-        view, self._view = self._view, self._scratch
-        self._look()
-        if self._body is not NO_BODY:
-            self._came(nbytes)
+        if self._body is NO_BODY:
+            self._connection.data_received(bytes(self._scratch[:nbytes]))
         else:
-            self._connection.data_received(bytes(view[:nbytes]))
+            if self._content is not None and nbytes == self._content.left:
+                self.forget()
+            self._came(nbytes)
 
     def eof_received(self) -> bool | None:
         return self._connection.eof_received()
