@@ -698,9 +698,21 @@ def test_signals_mean_what_they_meant_once_the_server_has_ended(write: Callable[
         assert process.stop(signal.SIGTERM) == -signal.SIGTERM
 
 
-def test_a_request_in_flight_is_answered_before_the_end(parser: str, write: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        'print("ready", file=sys.stderr)',
+        # For that one Python waits before it waits for us; what was registered last is called first.
+        "ThreadPoolExecutor().submit(release.wait, 20)\n"
+        'threading._register_atexit(lambda: print("ready", file=sys.stderr))',
+    ],
+)
+def test_a_request_in_flight_is_answered_before_the_end(
+    end: str, parser: str, write: Callable[..., Path]
+) -> None:
     more = """
 import threading
+from concurrent.futures import ThreadPoolExecutor
 release = threading.Event()
 
 @app.route("/slow")
@@ -714,9 +726,8 @@ def let_go(request):
     release.set()
     return ""
 
-print("ready", file=sys.stderr)
 """
-    with program(write(more), WEEBILL_HTTP=parser) as process:
+    with program(write(more + end), WEEBILL_HTTP=parser) as process:
         client = Client.of(process.url())
         process.wait_for("ready")
         other = client.connect()
@@ -728,6 +739,8 @@ print("ready", file=sys.stderr)
         process.wait_for("begun")
         process.process.send_signal(signal.SIGTERM)
         process.wait_for("stopping")
+        with pytest.raises(subprocess.TimeoutExpired):  # it is not the end
+            process.process.wait(0.2)
         other.sock.sendall(b"ease HTTP/1.1\r\nHost: x\r\n\r\n")
         asking.join(20)
         other.close()

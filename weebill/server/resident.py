@@ -107,8 +107,18 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(number)
         return
     _stop_all()
-    if threading.main_thread().is_alive():  # it may sleep, or wait for a line to be typed
+    # It may sleep, or wait for a line to be typed. At its end it waits for our threads, or for those of an
+    # executor: to break that off would end the process under them.
+    if threading.main_thread().is_alive() and not _is_at_its_end(frame):
         raise SystemExit(0)
+
+
+def _is_at_its_end(frame: FrameType | None) -> bool:
+    """Whether the main program has ended, and Python waits for the other threads."""
+    waits = getattr(threading, "_shutdown").__code__  # noqa: B009 (what it is called in CPython, all versions)
+    while frame is not None and frame.f_code is not waits:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _on_error(*error: Any) -> None:
