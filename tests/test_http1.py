@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from http1_wire import PARSERS, WAYS, Application, Wire, talk
+from http1_wire import PARSERS, WAYS, Application, Wire, talk, turns
 
 pytestmark = [pytest.mark.parametrize("parser", PARSERS), pytest.mark.parametrize("way", WAYS)]
 
@@ -91,8 +91,7 @@ def test_equal_requests_share_no_fields(parser: str, way: str) -> None:
         wire = Wire(Application(take_away), parser)
         for _ in range(3):
             wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n")
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await turns()
         assert [answer.content for answer in wire.answers()] == [b"2"] * 3
 
     asyncio.run(main())

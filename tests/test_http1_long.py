@@ -121,12 +121,14 @@ def test_a_client_that_goes_on_its_way_leaves_nothing() -> None:
         assert wire.connection.exchange is not None
         gone = weakref.ref(cast(Any, wire.connection.exchange.body._space))
         gc.disable()
-        wire.transport.reset()
-        await turns()
-        gc.enable()
+        try:
+            wire.transport.reset()
+            await turns()
+            assert gone() is None  # at once, and not when garbage is collected
+        finally:
+            gc.enable()
         assert wire.app.seen == []
         assert not wire.state.connections
-        assert gone() is None  # at once, and not when garbage is collected
 
     asyncio.run(main())
 

@@ -243,7 +243,7 @@ class Response:
         """The same where a subclass has something of its own in the place of a part, a property say."""
         if "send" in self.__dict__:
             return self
-        own = object.__new__(type(self))
+        own = _new(type(self))
         own.__dict__.update(self.__dict__)
         for part in _PARTS.values():
             with suppress(AttributeError):

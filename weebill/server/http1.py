@@ -68,11 +68,11 @@ class Reading(Enum):
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
-# PERF: most handlers wait for nothing; those need no turn of the loop.
+# PERF: most handlers wait for nothing; where Python can begin a task at once, those need no turn of the loop.
 if sys.version_info >= (3, 12):
-    EagerTask: Callable[..., asyncio.Task[None]] = partial(asyncio.Task, eager_start=True)
+    _task_at_once: Callable[..., asyncio.Task[None]] = partial(asyncio.Task, eager_start=True)
 else:
-    EagerTask = asyncio.Task
+    _task_at_once = asyncio.Task
 
 
 def _raise(error: BaseException) -> None:
@@ -423,7 +423,7 @@ class HTTP1Connection(ClientConnection):
         # request before, whose variables are its own.
         context = state.context.copy()
         # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
-        new_task = EagerTask if at_once else asyncio.Task
+        new_task = _task_at_once if at_once else asyncio.Task
         task = new_task(answer, loop=state.loop, name="weebill-request", context=context)
         if self.exchange is exchange:  # and has not been answered already
             self._task = task

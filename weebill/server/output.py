@@ -166,9 +166,11 @@ def unsent_limit(sock: socket.socket | None, limit: int) -> Iterator[None]:
         return
     before = sock.getsockopt(socket.IPPROTO_TCP, option)
     sock.setsockopt(socket.IPPROTO_TCP, option, limit)
-    yield
-    with suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, option, before)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, option, before)
 
 
 def address(transport: asyncio.BaseTransport, end: str) -> tuple[str, int] | None:
