@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, IntEnum
+from functools import wraps
 from typing import Annotated, Any, Literal, NewType, TypedDict
 from uuid import UUID
 
@@ -226,6 +227,26 @@ def test_a_handler_that_takes_strings_of_the_path_is_called_with_nothing_between
 
     call = bind_handler(handler, compile_pattern("/{name}/{id:int}").converters, "").call
     assert call.__code__.co_names == ("params",)
+
+
+def test_a_decorated_handler_is_called_as_what_stands_around_it_takes_it() -> None:
+    def by_name(handler: Any) -> Any:
+        @wraps(handler)
+        async def around(**arguments: Any) -> Any:
+            return await handler(**arguments)
+
+        return around
+
+    @by_name
+    async def of_the_path(name: str) -> str:
+        return name
+
+    @by_name
+    async def of_the_request(request: Request) -> str:
+        return request.path
+
+    assert ask(of_the_path, "/wren", "/{name}").text == "wren"
+    assert ask(of_the_request, "/").text == "/"
 
 
 # -- fields and cookies

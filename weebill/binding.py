@@ -31,6 +31,7 @@ __all__ = [
     "itself",
     "parameters",
     "request_source",
+    "takes_first",
 ]
 
 S = TypeVar("S")
@@ -158,7 +159,7 @@ def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[..., Any]:
 
     if extra:
         return _called(hook, ours, others)
-    if len(ours) == 1 and _takes(hook, ours):
+    if len(ours) == 1 and takes_first(hook, ours):
         return hook
     call = _called(hook, ours, [])
     return lambda request: call(request, None)
@@ -166,7 +167,7 @@ def bind_hook(hook: Handler, extra: str, purpose: str) -> Callable[..., Any]:
 
 def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callable[[Request, Any], Any]:
     """The call of bind_hook, by position where that can be. By name a dict is made for each call."""
-    if _takes(hook, [*ours, *others]):
+    if takes_first(hook, [*ours, *others]):
         if len(ours) == 1:
             return hook if others else lambda request, value: hook(request)
         if not ours:
@@ -178,7 +179,7 @@ def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callab
     return by_name
 
 
-def _takes(hook: Handler, names: Sequence[str]) -> bool:
+def takes_first(hook: Handler, names: Sequence[str]) -> bool:
     """Whether the hook itself, and not what it wraps, has these names first."""
     code = getattr(hook, "__code__", None)
     takes = code.co_varnames[inspect.ismethod(hook) : code.co_argcount] if code is not None else ()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 import msgspec
 
 from .annotations import metadata, metadata_within, stripped
-from .binding import Handler, Parameter, Resolver, Source, bind, itself
+from .binding import Handler, Parameter, Resolver, Source, bind, itself, takes_first
 from .errors import Fault, SignatureError, ValidationError
 from .functions import describe, is_async, is_generator
 from .requests import Request
@@ -400,11 +400,12 @@ def _direct(handler: Handler, values: dict[str, Resolver[Request]], in_path: int
     """The call of a handler without dependencies."""
     if not values:
         return lambda request: handler()
-    resolvers = list(values.values())
+    resolvers, first = list(values.values()), next(iter(values))
     if resolvers == [itself]:
-        only = next(iter(values))
-        return handler if _is_first(handler, only) else lambda request: handler(**{only: request})
+        return handler if takes_first(handler, [first]) else lambda request: handler(**{first: request})
     if in_path == len(values) and all(isinstance(resolver, FromPath) for resolver in resolvers):
+        if in_path == 1 and takes_first(handler, [first]):
+            return lambda request: handler(request.params[first])  # PERF: by name a dict is copied
         return lambda request: handler(**request.params)  # PERF: no dict is built for the usual handler
     content = _content_among(values)
     if content is None or not is_async(handler) or is_generator(handler):
@@ -416,11 +417,6 @@ def _direct(handler: Handler, values: dict[str, Resolver[Request]], in_path: int
     return lambda request: (
         read_in_thread(request) if content.is_large(request) else handler(**_filled(values, request, {}, []))
     )
-
-
-def _is_first(handler: Handler, name: str) -> bool:
-    first = next(iter(inspect.signature(handler).parameters.values()))
-    return first.name == name and first.kind is first.POSITIONAL_OR_KEYWORD
 
 
 def _cache_of(request: Request) -> dict[Any, Any]:

@@ -33,7 +33,7 @@ from .errors import DuplicateRoute, PatternError
 from .exchange import ENCODED_SLASH
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 __all__ = ["CONVERTERS", "Converter", "Pattern", "RouteTable", "compile_host", "compile_pattern"]
 
@@ -122,6 +122,7 @@ class Pattern(Struct, frozen=True, eq=False):
     converters: Mapping[str, Converter]
     pieces: tuple[str, ...]  # literal, parameter name, literal, ..., literal
     to_values: tuple[tuple[str, Callable[[str], Any]], ...]  # of the parameters that are no text
+    places: tuple[tuple[str, int], ...]  # its parameters' segments, where each is the whole of one, and text
 
     @property
     def is_static(self) -> bool:
@@ -140,6 +141,18 @@ class Pattern(Struct, frozen=True, eq=False):
                     values[name] = to_value(values[name])
             except ValueError:  # more digits than int() takes
                 return None
+        return values
+
+    def match_segments(self, path: str, segments: list[str]) -> dict[str, Any] | None:
+        """The same for a path that is cut into segments, of which an index has compared the literal ones.
+        PERF: most parameters are a segment as it is, and are taken without the regex."""
+        if not self.places or segments[0]:
+            return self.match(path)
+        values: dict[str, Any] = {}
+        for name, number in self.places:
+            if not segments[number]:
+                return None
+            values[name] = segments[number]
         return values
 
     def fill(self, values: Mapping[str, object]) -> str:
@@ -202,7 +215,22 @@ def compile_pattern(text: str, default: str = "str", known: Mapping[str, Convert
         shape.append(outer.format(f"({inner})"))
     to_values = tuple((name, to.to_value) for name, to in converters.items() if to.to_value is not str)
     compiled = re.compile("".join(regex), re.DOTALL)
-    return Pattern(text, compiled, "".join(shape), converters, tuple(names), to_values)
+    places = _whole_segments(names, converters)
+    return Pattern(text, compiled, "".join(shape), converters, tuple(names), to_values, places)
+
+
+def _whole_segments(
+    pieces: Sequence[str], converters: Mapping[str, Converter]
+) -> tuple[tuple[str, int], ...]:
+    """Each parameter with the number of its segment, if they are all text between two slashes, else none."""
+    places: list[tuple[str, int]] = []
+    slashes = pieces[0].count("/")
+    for before, name, behind in zip(pieces[::2], pieces[1::2], pieces[2::2], strict=False):
+        if converters[name] is not CONVERTERS["str"] or before[-1:] != "/" or behind[:1] not in ("", "/"):
+            return ()
+        places.append((name, slashes))
+        slashes += behind.count("/")
+    return tuple(places) if pieces[0].startswith("/") else ()
 
 
 def compile_host(text: str) -> Pattern:
@@ -271,9 +299,8 @@ class Index(Generic[T]):
         entries.setdefault(key(segments), []).append((self._size, pattern, by_method))
         self._size += 1
 
-    def candidates(self, path: str) -> list[Entry[T]]:
-        """The patterns that `path` can match, in the order in which they were added."""
-        segments = path.split("/")
+    def candidates(self, segments: list[str]) -> list[Entry[T]]:
+        """The patterns that a path of these segments can match, in the order in which they were added."""
         lengths = self._by_length
         found: list[Entry[T]] | None = None
         for key, entries in lengths[len(segments)] if len(segments) < len(lengths) else lengths[-1]:
@@ -353,9 +380,10 @@ class RouteTable(Generic[T]):
                 route = by_method.get("GET")
             if route is not None:
                 return route, {}
-        for _, pattern, by_method in self._dynamic.candidates(path):
+        segments = path.split("/")
+        for _, pattern, by_method in self._dynamic.candidates(segments):
             route = by_method.get(method)
-            if route is not None and (params := pattern.match(path)) is not None:
+            if route is not None and (params := pattern.match_segments(path, segments)) is not None:
                 if ENCODED_SLASH in path:
                     params = {name: _with_slashes(value) for name, value in params.items()}
                 return route, params
@@ -367,7 +395,7 @@ class RouteTable(Generic[T]):
         found: list[tuple[dict[str, T], dict[str, Any]]] = []
         if path in self._static:
             found.append((self._static[path], {}))
-        for _, pattern, by_method in self._dynamic.candidates(path):
+        for _, pattern, by_method in self._dynamic.candidates(path.split("/")):
             if (params := pattern.match(path)) is not None:
                 found.append((by_method, {name: _with_slashes(value) for name, value in params.items()}))
         return found
