@@ -15,7 +15,7 @@ An application that wants neither the content nor the request sets `exchange.ref
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -40,7 +40,9 @@ __all__ = [
     "ExchangeAround",
     "Intake",
     "ReadableFile",
+    "TargetParts",
     "decode_path",
+    "split_target",
 ]
 
 # Stands for "%2F" in a decoded path, so that an encoded slash never splits a segment. It is the
@@ -106,8 +108,9 @@ class Exchange:
     """One request and the way to answer it. A wire fills it and implements the ways to answer.
 
     `target` is the request target in origin form as it was sent (RFC 9112 section 3.2.1), `raw_path` and
-    `query_string` its two halves, `path` the decoded path (see `decode_path`). `fields` are the pairs as
-    they were sent. `client` and `server` are (host, port), None where the wire has no such thing.
+    `query_string` its two halves, `path` the decoded path (see `decode_path`); `parts` are these, of a wire
+    that has them already. `fields` are the pairs as they were sent. `client` and `server` are (host, port),
+    None where the wire has no such thing.
     `refusal` is what the wire or the router holds against this request, to be raised where the
     handler would have run. `failure` is the exception of the program that made the answer an error of the
     server's. `route` and `params` are the application's own, from `__intake__` on.
@@ -154,6 +157,7 @@ class Exchange:
         client: tuple[str, int] | None = None,
         server: tuple[str, int] | None = None,
         stopping: asyncio.Event | None = None,
+        parts: TargetParts | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -173,15 +177,9 @@ class Exchange:
         self.failure = None
         self.route = None
         self.params = {}
-        self.raw_path, _, self.query_string = target.partition("?")
-        if "%" in self.raw_path:
-            try:
-                self.path = decode_path(self.raw_path)
-            except ValueError as error:
-                self.path = self.raw_path
-                self.refusal = HTTPException(400, str(error))
-        else:
-            self.path = self.raw_path
+        self.raw_path, self.query_string, self.path, fault = parts or split_target(target)
+        if fault:
+            self.refusal = HTTPException(400, fault)
 
     @property
     def settings(self) -> Settings:
@@ -259,6 +257,21 @@ class ExchangeAround:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.exchange, name, value)
+
+
+# Raw path, query string, decoded path, and what is wrong with the path, "" if nothing.
+TargetParts: TypeAlias = tuple[str, str, str, str]
+
+
+def split_target(target: str) -> TargetParts:
+    """The parts of a target in origin form. A path that cannot be decoded stays as it is."""
+    raw_path, _, query_string = target.partition("?")
+    if "%" not in raw_path:
+        return raw_path, query_string, raw_path, ""
+    try:
+        return raw_path, query_string, decode_path(raw_path), ""
+    except ValueError as error:
+        return raw_path, query_string, raw_path, str(error)
 
 
 def decode_path(raw_path: str) -> str:

@@ -25,10 +25,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
 from enum import Enum
-from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from ..body import NO_BODY, Body
 from ..errors import (
@@ -42,7 +40,7 @@ from ..errors import (
 from ..exchange import BUFFERED
 from .connection import LINGER, ClientConnection
 from .content import Content, Use
-from .head import Head, HeadReader, check_beginning, check_sizes, skip_empty_line
+from .head import HeadReader, check_beginning, check_sizes, skip_empty_line
 from .http1_exchange import FINISHED, NOTHING, HTTP1Exchange
 from .state import SWEEP, SWEPT, State
 from .straight import LONG, Straight
@@ -68,11 +66,9 @@ class Reading(Enum):
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
+_Task: Any = asyncio.Task
 # PERF: most handlers wait for nothing; where Python can begin a task at once, those need no turn of the loop.
-if sys.version_info >= (3, 12):
-    _task_at_once: Callable[..., asyncio.Task[None]] = partial(asyncio.Task, eager_start=True)
-else:
-    _task_at_once = asyncio.Task
+_begins_at_once = sys.version_info >= (3, 12)
 
 
 def _raise(error: BaseException) -> None:
@@ -86,9 +82,9 @@ class HTTP1Connection(ClientConnection):
         "_buffer",
         "_content",
         "_flush",
+        "_is_used",
         "_reader",
         "_reading",
-        "_requests",
         "_searched",
         "_straight",
         "_task",
@@ -105,7 +101,7 @@ class HTTP1Connection(ClientConnection):
         self._searched = 0  # how far _buffer was searched for the end of its head
         self._content: Content | None = None
         self._straight: Straight | None = None  # who reads for us since there was long content
-        self._requests = 0
+        self._is_used = False  # it has had a request
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
 
@@ -167,12 +163,12 @@ class HTTP1Connection(ClientConnection):
 
     def _hold(self, data: bytes) -> None:
         """Let a pipelined request wait for the answer before it. It may come byte by byte."""
-        if isinstance(self._buffer, bytearray):
-            self._buffer += data
-        elif self._buffer:
-            self._buffer = bytearray(self._buffer + data)
-        else:
+        if not self._buffer:
             self._buffer = data
+        elif isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:
+            self._buffer = bytearray(self._buffer + data)
         if self.exchange is not None:
             self.exchange.is_awaited = True
             self._look_soon(self.exchange)
@@ -180,21 +176,36 @@ class HTTP1Connection(ClientConnection):
             self._pause_reading()
 
     def _take_head(self, data: bytes) -> bytes:
-        """Read a head if it is complete; return what lies behind it."""
-        head = self._reader.read(data, self._searched, self.state.settings)
+        """Read a head if it is complete, ask the application about its content, and begin unless that comes
+        first; return what lies behind it."""
+        state = self.state
+        head = self._reader.read(data, self._searched, state.settings)
         if head is None:
             self._wait_for_head(data)
             return b""
         self._searched = 0
         self._buffer = b""
-        size = head.size
-        rest = data[size:] if len(data) > size else b""
-        self._open(head, rest)
-        return rest
+        exchange = self.exchange = HTTP1Exchange(self, head)
+        self._is_used = True
+        if state.access_log is not None:
+            exchange.began = state.loop.time()
+        rest = data[head.size :] if len(data) > head.size else b""
+        if head.expectation:
+            self._look_at_expectation(exchange, head.expectation, rest)
+        intake = state.intake  # PERF: a function that is called as an attribute is looked up each time
+        exchange.intake = intake(exchange)
+        if head.length != 0:
+            self._expect_content(exchange, head.length)
+            return rest
+        self._reading = ANSWER
+        self._run(exchange, at_once=not rest)
+        if rest:
+            self._hold(rest)
+        return b""
 
     def _wait_for_head(self, data: bytes) -> None:
         """Keep an incomplete head, unless it is clear already that nothing good comes of it."""
-        if self._is_idle() and self._requests:  # the first bytes after an idle time
+        if self._is_idle() and self._is_used:  # the first bytes after an idle time
             self._since = self.state.now
         start = skip_empty_line(data)
         check_beginning(data, start, self._searched)
@@ -205,26 +216,6 @@ class HTTP1Connection(ClientConnection):
     def _is_idle(self) -> bool:
         """Whether nothing of a head has come. The one empty line that is tolerated begins none."""
         return self._reading is HEAD and self._buffer in (b"", b"\r\n")
-
-    def _open(self, head: Head, rest: bytes) -> None:
-        """A head is complete: ask the application about its content, and begin unless that comes first."""
-        state = self.state
-        method, target, http_version, fields, length, keep_alive, expectation, _ = head
-        exchange = self.exchange = HTTP1Exchange(
-            self, method, target, fields.copy(), http_version, keep_alive
-        )
-        self._requests += 1
-        if state.access_log is not None:
-            exchange.began = state.loop.time()
-        if expectation:
-            self._look_at_expectation(exchange, expectation, rest)
-        intake = state.intake  # PERF: a function that is called as an attribute is looked up each time
-        exchange.intake = intake(exchange)
-        if length == 0:
-            self._reading = ANSWER
-            self._run(exchange, at_once=not rest)
-        else:
-            self._expect_content(exchange, length)
 
     def _look_at_expectation(self, exchange: HTTP1Exchange, expectation: str, rest: bytes) -> None:
         if expectation != "100-continue":
@@ -418,13 +409,15 @@ class HTTP1Connection(ClientConnection):
         """Have the application answer, `at_once` where nothing else that was read waits for its turn."""
         state = self.state
         self._since = state.now
-        answer = self._answer(exchange)
         # Not in the context of whoever let the bytes come, as asyncio's resume_reading() has it: that is the
         # request before, whose variables are its own.
         context = state.context.copy()
         # PERF: what loop.create_task makes, without its detour; with a name none has to be made up.
-        new_task = _task_at_once if at_once else asyncio.Task
-        task = new_task(answer, loop=state.loop, name="weebill-request", context=context)
+        answer, name = self._answer(exchange), "weebill-request"
+        if _begins_at_once:
+            task = _Task(answer, loop=state.loop, name=name, context=context, eager_start=at_once)
+        else:
+            task = _Task(answer, loop=state.loop, name=name, context=context)
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:
@@ -434,12 +427,11 @@ class HTTP1Connection(ClientConnection):
         """Look how far a request has got when its task has had a turn, for others wait."""
         if not exchange.is_looked_at:
             exchange.is_looked_at = True
-            self.state.loop.call_soon(self._look, exchange)
+            self.state.look_soon(self, exchange)
 
-    def _look(self, exchange: HTTP1Exchange) -> None:
+    def look(self) -> None:
+        exchange = cast(HTTP1Exchange, self.exchange)
         exchange.is_looked_at = False
-        if self.exchange is not exchange:
-            return
         if exchange.phase is FINISHED:
             self.let_go_if_answered()
         else:
@@ -600,7 +592,7 @@ class HTTP1Connection(ClientConnection):
         elapsed = now - self._since - SWEPT
         if self._reading is HEAD:
             if not self._buffer or self._is_idle():  # PERF: the first says it of most without a call
-                if elapsed >= (settings.idle_timeout if self._requests else settings.header_timeout):
+                if elapsed >= (settings.idle_timeout if self._is_used else settings.header_timeout):
                     self._linger()
             elif elapsed >= settings.header_timeout:
                 error = RequestTimeout(f"No complete head in {settings.header_timeout:g} seconds.")

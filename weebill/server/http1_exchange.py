@@ -19,6 +19,7 @@ from ..exchange import FILE_PIECE, Exchange, Intake, ReadableFile
 from ..headers import Fields
 from ..settings import Settings
 from .content import Content, Use
+from .head import Head
 from .log import AccessLog
 from .output import Output
 from .send_file import can_send_file, send_file
@@ -103,22 +104,22 @@ class HTTP1Exchange(Exchange):
         "status",
     )
 
-    def __init__(
-        self,
-        channel: Channel,
-        method: str,
-        target: str,
-        fields: Fields,
-        http_version: str,
-        keep_alive: bool,
-    ) -> None:
-        scheme, client, server = channel.scheme, channel.client, channel.server
+    def __init__(self, channel: Channel, head: Head) -> None:
         _begin_exchange(
-            self, method, target, fields, http_version, scheme, client, server, channel.state.stopping
+            self,
+            head.method,
+            head.target,
+            head.fields.copy(),
+            head.http_version,
+            channel.scheme,
+            channel.client,
+            channel.server,
+            channel.state.stopping,
+            head.parts,
         )
         self._channel = channel
         self._output = channel.output
-        self.keep_alive = keep_alive
+        self.keep_alive = head.keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
         self.is_awaited = False  # another request waits for the end of this one
         self.is_looked_at = False  # soon, by its connection
@@ -179,20 +180,29 @@ class HTTP1Exchange(Exchange):
 
     async def respond(self, status: int, fields: Fields, content: bytes = b"") -> None:
         head = response_head(status, fields)
-        size = len(content)
-        if head.has_content and (head.length is None or head.length == size) and self.method != "HEAD":
-            framing = content_length(size)
+        if head.has_content and head.length is None and self.method != "HEAD":
+            framing = content_length(len(content))
         else:
-            length = length_to_announce(self.method, status, head, size)
+            length = length_to_announce(self.method, status, head, len(content))
             framing = b"" if length is None else content_length(length)
             if has_no_content(self.method, status):
                 content = b""
-        self._begin(status, head, framing, content, self.is_awaited)
+        output = self._output
+        if len(content) > LARGE:
+            output.send_long(self._begin(status, head, framing), content)
+        else:
+            data = self._begin(status, head, framing, content)
+            if self.is_awaited or output.held:  # in one write with the answer to the next, which is at hand
+                output.hold(data, until_flushed=True)
+                if not (self.is_awaited and self.keep_alive) or output.paused:
+                    output.flush()
+            else:
+                output.written += len(data)  # PERF: send(), without a call
+                output.transport.write(data)
         self.sent = len(content)
         self.phase = FINISHED
         if (self.is_awaited and not self.is_looked_at) or not self.keep_alive:
             self._let_go_soon()
-        output = self._output
         if output.waiters:
             output.wake()
         if output.paused:
@@ -214,40 +224,24 @@ class HTTP1Exchange(Exchange):
         else:
             self._chunked = True
             framing = b"transfer-encoding: chunked\r\n"
-        self._begin(status, head, framing, None)
+        self._output.hold(self._begin(status, head, framing))
         self.phase = STARTED
 
-    def _begin(
-        self, status: int, head: ResponseHead, framing: bytes, content: bytes | None, may_wait: bool = False
-    ) -> None:
-        """Send the head and the content in one write; without content, with the first pieces of it. If it
-        `may_wait`, in one with the answer to the next request, which is at hand too."""
-        output = self._output
-        transport = output.transport
+    def _begin(self, status: int, head: ResponseHead, framing: bytes, content: bytes = b"") -> bytes:
+        """The bytes that the answer begins with: its head, and the content if that is given. Raises
+        ResponseError if it has begun, ClientDisconnected if nobody would get it."""
         if self.phase is not NOTHING:
             raise ResponseError("the answer has begun already")
-        if transport.is_closing():  # so it is when output.lost is set, and before
+        if self._output.transport.is_closing():  # so it is when output.lost is set, and before
             raise ClientDisconnected
         channel = self._channel
         if self.keep_alive and (head.close or channel.is_last(self)):
             self.keep_alive = False
         if not self.keep_alive or head.upgrade or self.http_version == "1.0":
             framing += self._connection_field(head)
-        date = b"" if head.has_date else channel.state.date
         self.status = status
-        if content is None:
-            output.hold(b"".join((head.block, framing, date, b"\r\n")))
-        elif len(content) > LARGE:
-            output.send_long(b"".join((head.block, framing, date, b"\r\n")), content)
-        else:
-            data = b"".join((head.block, framing, date, b"\r\n", content))
-            if may_wait or output.held:
-                output.hold(data, until_flushed=True)
-                if not (may_wait and self.keep_alive) or output.paused:
-                    output.flush()
-            else:
-                output.written += len(data)  # PERF: send(), without a call
-                transport.write(data)
+        date = b"" if head.has_date else channel.state.date
+        return b"".join((head.block, framing, date, b"\r\n", content))
 
     def _connection_field(self, head: ResponseHead) -> bytes:
         """What is not the rule is said (RFC 9110 section 7.6.1 and 7.8, RFC 9112 section 9.3)."""

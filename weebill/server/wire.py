@@ -43,7 +43,7 @@ _WITHOUT_CONTENT = (204, 205, 304)
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 # PERF: most answers have one of a few heads. What was checked once is not built and checked again.
-_HeadKey: TypeAlias = tuple[int | tuple[bytes, bytes], ...]
+_HeadKey: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...]]
 _heads: dict[_HeadKey, ResponseHead] = {}
 _MAX_HEADS = 500
 _FEW = 6  # fields, as a page behind two middlewares has; more are seldom the same twice
@@ -76,7 +76,7 @@ def response_head(status: int, fields: Fields) -> ResponseHead:
     """
     if len(fields) > _FEW:
         return _new_head(status, fields)
-    key: _HeadKey = (status, *fields)
+    key: _HeadKey = (status, tuple(fields))
     head = _heads.get(key)
     if head is None:
         head = _new_head(status, fields)
