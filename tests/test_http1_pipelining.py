@@ -86,6 +86,28 @@ def test_an_answer_does_not_wait_for_one_that_takes_time(behind: bytes) -> None:
     asyncio.run(main())
 
 
+def test_an_answer_behind_which_the_program_works_on_does_not_wait_for_the_next() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            if exchange.target == "/second":
+                await exchange.respond(200, [], exchange.target.encode())
+            await go_on.wait()
+            if exchange.target != "/second":
+                await exchange.respond(200, [], exchange.target.encode())
+
+        wire = CountingWire(Application(program))
+        wire.send(SECOND + gets(2))
+        await turns(12)
+        assert [answer.content for answer in wire.answers()] == [b"/second"]
+        go_on.set()
+        await turns(12)
+        assert [answer.content for answer in wire.answers()] == [b"/second", b"/0", b"/1"]
+
+    asyncio.run(main())
+
+
 def test_what_is_wrong_with_the_third_is_said_behind_the_answers_to_the_others() -> None:
     async def main() -> None:
         wire = CountingWire(Application())

@@ -89,6 +89,7 @@ class HTTP1Connection(ClientConnection):
         "_straight",
         "_task",
         "exchange",
+        "is_looking",
     )
 
     def __init__(self, state: State) -> None:
@@ -104,6 +105,7 @@ class HTTP1Connection(ClientConnection):
         self._is_used = False  # it has had a request
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
+        self.is_looking = False  # in each turn of the loop, how far a request has got that others wait for
 
     # -- the transport's calls
 
@@ -171,7 +173,7 @@ class HTTP1Connection(ClientConnection):
             self._buffer = bytearray(self._buffer + data)
         if self.exchange is not None:
             self.exchange.is_awaited = True
-            self._look_soon(self.exchange)
+            self._look_soon()
         if len(self._buffer) > self.state.settings.max_pipelined:
             self._pause_reading()
 
@@ -421,21 +423,25 @@ class HTTP1Connection(ClientConnection):
         if self.exchange is exchange:  # and has not been answered already
             self._task = task
             if self.output.held:
-                self._look_soon(exchange)
+                self._look_soon()
 
-    def _look_soon(self, exchange: HTTP1Exchange) -> None:
-        """Look how far a request has got when its task has had a turn, for others wait."""
-        if not exchange.is_looked_at:
-            exchange.is_looked_at = True
-            self.state.look_soon(self, exchange)
+    def _look_soon(self) -> None:
+        if not self.is_looking:
+            self.is_looking = True
+            self.state.look_soon(self)
 
-    def look(self) -> None:
-        exchange = cast(HTTP1Exchange, self.exchange)
-        exchange.is_looked_at = False
-        if exchange.phase is FINISHED:
-            self.let_go_if_answered()
-        else:
-            self.output.flush()  # the answers before this one do not wait for it, if it takes time
+    def look(self) -> bool:
+        """Look at the request at hand, if others wait for it: not at once, but when its task, which was made
+        before a look, has run before the next."""
+        exchange, output = self.exchange, self.output
+        if exchange is not None and (exchange.is_awaited or output.held) and not exchange.is_old:
+            exchange.is_old = True
+            return True
+        self.is_looking = False
+        self.let_go_if_answered()
+        if self.exchange is exchange:
+            output.flush()  # the answers before this one do not wait for it, if it takes time
+        return False
 
     async def _answer(self, exchange: HTTP1Exchange) -> None:
         answer = self.state.answer

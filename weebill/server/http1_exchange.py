@@ -65,6 +65,7 @@ class Channel(Protocol):
     scheme: str
     client: tuple[str, int] | None
     server: tuple[str, int] | None
+    is_looking: bool
 
     def is_last(self, exchange: HTTP1Exchange) -> bool:
         """Whether the answer that begins now ends the connection."""
@@ -97,7 +98,7 @@ class HTTP1Exchange(Exchange):
         "expects_continue",
         "intake",
         "is_awaited",
-        "is_looked_at",
+        "is_old",
         "keep_alive",
         "phase",
         "sent",
@@ -122,7 +123,7 @@ class HTTP1Exchange(Exchange):
         self.keep_alive = head.keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
         self.is_awaited = False  # another request waits for the end of this one
-        self.is_looked_at = False  # soon, by its connection
+        self.is_old = False  # its connection has looked at it
         self.content: Content | None = None  # None if there is none
         self.phase = NOTHING
         self.status = 0
@@ -201,7 +202,7 @@ class HTTP1Exchange(Exchange):
                 output.transport.write(data)
         self.sent = len(content)
         self.phase = FINISHED
-        if (self.is_awaited and not self.is_looked_at) or not self.keep_alive:
+        if (self.is_awaited and not self._channel.is_looking) or not self.keep_alive:
             self._let_go_soon()
         if output.waiters:
             output.wake()

@@ -42,15 +42,11 @@ class Connection(Protocol):
         """Close now, whatever is in flight."""
 
 
-class Waiting(Protocol):
-    """A connection on which others wait for the request at hand."""
+class Looking(Protocol):
+    """A connection that looks how far its request has got."""
 
-    @property
-    def exchange(self) -> object:
-        """The request at hand."""
-
-    def look(self) -> None:
-        """Its task has had a turn, and this is still it."""
+    def look(self) -> bool:
+        """A turn of the loop has passed: look, and say whether to look again after the next."""
 
 
 class Parser(Protocol):
@@ -89,8 +85,7 @@ class State:
         self.when_left: Callable[[], None] = lambda: None  # called when a connection has ended
         self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
         self._by_client: Counter[bytes] = Counter()
-        self._asked: list[tuple[Waiting, object]] = []  # since the last look, by connection and request
-        self._due: list[tuple[Waiting, object]] = []  # at the next look
+        self._looking: list[Looking] = []  # connections, once a turn
         self._complaints = 0  # in this sweep
         self.left_behind: set[asyncio.Task[None]] = set()  # handlers that no connection waits for any more
         self.drained = asyncio.Event()  # set while there is no connection, and nobody left behind
@@ -146,25 +141,21 @@ class State:
         if not self.connections and not self.left_behind:
             self.drained.set()
 
-    def look_soon(self, connection: Waiting, exchange: object) -> None:
-        """Have the connection look at `exchange`, whose task has just been made, when it has had a turn; not
-        if it is answered by then, as most are.
+    def look_soon(self, connection: Looking) -> None:
+        """Have the connection look once in each turn of the loop, behind what is ready now.
 
-        PERF: one call of the loop for all who ask in a turn. A pipelined request asks, and a call of its own
-        would be a twentieth of what it takes.
+        PERF: one call of the loop's for all of them; one for each pipelined request would be a twentieth of
+        what that takes.
         """
-        if not self._asked and not self._due:
+        if not self._looking:
             self.loop.call_soon(self._look)
-        self._asked.append((connection, exchange))
+        self._looking.append(connection)
 
     def _look(self) -> None:
-        """Who has asked before a look waits for the next one: tasks made until now come before that."""
-        due, self._due, self._asked = self._due, self._asked, []
-        if self._due:
-            self.loop.call_soon(self._look)
-        for connection, exchange in due:
-            if connection.exchange is exchange:
-                connection.look()
+        looking, self._looking = self._looking, []
+        for connection in looking:
+            if connection.look():
+                self.look_soon(connection)
 
     def complain(self, level: int, message: str, *args: object) -> None:
         """Log a line about a peer, unless there were many just now: none of them may fill the disk."""
