@@ -146,13 +146,14 @@ class Pattern(Struct, frozen=True, eq=False):
     def match_segments(self, path: str, segments: list[str]) -> dict[str, Any] | None:
         """The same for a path that is cut into segments, of which an index has compared the literal ones.
         PERF: most parameters are a segment as it is, and are taken without the regex."""
-        if not self.places or segments[0]:
+        places = self.places
+        if not places or segments[0]:
             return self.match(path)
         values: dict[str, Any] = {}
-        for name, number in self.places:
-            if not segments[number]:
+        for name, number in places:
+            value = values[name] = segments[number]
+            if not value:
                 return None
-            values[name] = segments[number]
         return values
 
     def fill(self, values: Mapping[str, object]) -> str:
@@ -301,9 +302,9 @@ class Index(Generic[T]):
 
     def candidates(self, segments: list[str]) -> list[Entry[T]]:
         """The patterns that a path of these segments can match, in the order in which they were added."""
-        lengths = self._by_length
+        lengths, count = self._by_length, len(segments)
         found: list[Entry[T]] | None = None
-        for key, entries in lengths[len(segments)] if len(segments) < len(lengths) else lengths[-1]:
+        for key, entries in lengths[count if count < len(lengths) else -1]:
             if (more := entries.get(key(segments))) is not None:
                 found = more if found is None else sorted(found + more, key=_turn)
         return found or []
