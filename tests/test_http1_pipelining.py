@@ -108,6 +108,80 @@ def test_an_answer_behind_which_the_program_works_on_does_not_wait_for_the_next(
     asyncio.run(main())
 
 
+def test_programs_that_work_on_behind_their_answers_hold_up_nobody() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            await exchange.respond(200, [], exchange.target.encode())
+            if exchange.target == "/second":
+                await go_on.wait()
+
+        wire = CountingWire(Application(program))
+        wire.send(SECOND * 3 + gets(2))
+        await turns(5)
+        assert [answer.content for answer in wire.answers()] == [b"/second"] * 3 + [b"/0", b"/1"]
+        go_on.set()
+        await turns(2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_second_slow", [False, True])
+def test_what_takes_some_turns_is_gone_on_from_when_it_is_answered(is_second_slow: bool) -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            await turns(8)
+            if is_second_slow and exchange.target == "/0":
+                await go_on.wait()
+            await exchange.respond(200, [], exchange.target.encode())
+            await go_on.wait()
+
+        wire = CountingWire(Application(program))
+        wire.send(SECOND + gets(1))
+        await turns(30)
+        assert [answer.content for answer in wire.answers()] == [b"/second", b"/0"][: 2 - is_second_slow]
+        go_on.set()
+        await turns(4)
+        assert [answer.content for answer in wire.answers()] == [b"/second", b"/0"]
+
+    asyncio.run(main())
+
+
+def test_an_application_that_fails_before_its_task_is_answered_for_and_holds_up_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(Application):
+        def __intake__(self, exchange: Exchange) -> Intake:
+            if exchange.target == "/bad":
+                raise RuntimeError("a bug")
+            return super().__intake__(exchange)
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def program(exchange: Exchange) -> None:
+            await exchange.respond(200, [], exchange.target.encode())
+            await go_on.wait()
+
+        one = Wire(Failing(program))
+        two = Wire(one.app, state=one.state)
+        one.send(SECOND + b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND)
+        two.send(gets(3))
+        await turns(30)
+        assert [answer.status for answer in one.answers()] == [200, 500]
+        assert one.transport.ended
+        assert [answer.content for answer in two.answers()] == [b"/0", b"/1", b"/2"]
+        go_on.set()
+        await turns(2)
+
+    asyncio.run(main())
+    assert "failed to look at GET '/bad'" in caplog.text
+    assert "a bug" in caplog.text
+
+
 def test_what_is_wrong_with_the_third_is_said_behind_the_answers_to_the_others() -> None:
     async def main() -> None:
         wire = CountingWire(Application())

@@ -188,3 +188,13 @@ def test_patterns_made_to_cross_cost_no_more_than_their_number(last: str) -> Non
     path = "/a" * 8 + f"/{last}/1"
     assert len(table.at(path)) == (256 if last == "x" else 0)
     assert calls(table, "POST", path) < 256 * (32 if last == "x" else 8)
+
+
+def test_a_parameter_is_a_whole_segment_only_where_slashes_stand_around_it() -> None:
+    table: RouteTable[str] = RouteTable()
+    table.add(compile_pattern("/{name}.json"), ["GET"], "json")
+    table.add(compile_pattern("/{name}"), ["GET"], "any")
+    assert table.match("GET", "/wren") == ("any", {"name": "wren"})
+    assert table.match("GET", "/wren.json") == ("json", {"name": "wren"})
+    assert table.match("GET", "/") is None
+    assert table.match("GET", "x/wren") is None

@@ -179,10 +179,10 @@ def _called(hook: Handler, ours: Sequence[str], others: Sequence[str]) -> Callab
     return by_name
 
 
-def takes_first(hook: Handler, names: Sequence[str]) -> bool:
-    """Whether the hook itself, and not what it wraps, has these names first."""
-    code = getattr(hook, "__code__", None)
-    takes = code.co_varnames[inspect.ismethod(hook) : code.co_argcount] if code is not None else ()
+def takes_first(function: Handler, names: Sequence[str]) -> bool:
+    """Whether the function itself, and not what it wraps, takes these names first, by position."""
+    code = getattr(function, "__code__", None)
+    takes = code.co_varnames[inspect.ismethod(function) : code.co_argcount] if code is not None else ()
     return list(takes[: len(names)]) == names
 
 

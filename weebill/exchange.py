@@ -108,8 +108,8 @@ class Exchange:
     """One request and the way to answer it. A wire fills it and implements the ways to answer.
 
     `target` is the request target in origin form as it was sent (RFC 9112 section 3.2.1), `raw_path` and
-    `query_string` its two halves, `path` the decoded path (see `decode_path`); `parts` are these, of a wire
-    that has them already. `fields` are the pairs as they were sent. `client` and `server` are (host, port),
+    `query_string` its two halves, `path` the decoded path (see `decode_path`); a wire that has these already
+    gives them as `parts`. `fields` are the pairs as they were sent. `client` and `server` are (host, port),
     None where the wire has no such thing.
     `refusal` is what the wire or the router holds against this request, to be raised where the
     handler would have run. `failure` is the exception of the program that made the answer an error of the

@@ -15,6 +15,9 @@ the first slash, -1 the last:
                   "/{lang}/bird/{name}"               key 2        "bird" -> [...]
     3 and more    "/files/{path:path}"                key 1        "files" -> [...]
     4 and more    "/{repository:path}/-/settings"     keys -2, -1  ("-", "settings") -> [...]
+
+What is found is matched by its regex; where each parameter is the whole of a segment and text, as most are,
+the segments are there already.
 """
 
 from __future__ import annotations
@@ -122,7 +125,7 @@ class Pattern(Struct, frozen=True, eq=False):
     converters: Mapping[str, Converter]
     pieces: tuple[str, ...]  # literal, parameter name, literal, ..., literal
     to_values: tuple[tuple[str, Callable[[str], Any]], ...]  # of the parameters that are no text
-    places: tuple[tuple[str, int], ...]  # its parameters' segments, where each is the whole of one, and text
+    segments: tuple[tuple[str, int], ...]  # of its parameters; none unless all are whole ones, of text
 
     @property
     def is_static(self) -> bool:
@@ -146,11 +149,11 @@ class Pattern(Struct, frozen=True, eq=False):
     def match_segments(self, path: str, segments: list[str]) -> dict[str, Any] | None:
         """The same for a path that is cut into segments, of which an index has compared the literal ones.
         PERF: most parameters are a segment as it is, and are taken without the regex."""
-        places = self.places
-        if not places or segments[0]:
+        numbers = self.segments
+        if not numbers or segments[0]:
             return self.match(path)
         values: dict[str, Any] = {}
-        for name, number in places:
+        for name, number in numbers:
             value = values[name] = segments[number]
             if not value:
                 return None
@@ -216,22 +219,22 @@ def compile_pattern(text: str, default: str = "str", known: Mapping[str, Convert
         shape.append(outer.format(f"({inner})"))
     to_values = tuple((name, to.to_value) for name, to in converters.items() if to.to_value is not str)
     compiled = re.compile("".join(regex), re.DOTALL)
-    places = _whole_segments(names, converters)
-    return Pattern(text, compiled, "".join(shape), converters, tuple(names), to_values, places)
+    segments = _whole_segments(names, converters)
+    return Pattern(text, compiled, "".join(shape), converters, tuple(names), to_values, segments)
 
 
 def _whole_segments(
     pieces: Sequence[str], converters: Mapping[str, Converter]
 ) -> tuple[tuple[str, int], ...]:
     """Each parameter with the number of its segment, if they are all text between two slashes, else none."""
-    places: list[tuple[str, int]] = []
+    numbers: list[tuple[str, int]] = []
     slashes = pieces[0].count("/")
     for before, name, behind in zip(pieces[::2], pieces[1::2], pieces[2::2], strict=False):
         if converters[name] is not CONVERTERS["str"] or before[-1:] != "/" or behind[:1] not in ("", "/"):
             return ()
-        places.append((name, slashes))
+        numbers.append((name, slashes))
         slashes += behind.count("/")
-    return tuple(places) if pieces[0].startswith("/") else ()
+    return tuple(numbers) if pieces[0].startswith("/") else ()
 
 
 def compile_host(text: str) -> Pattern:
@@ -396,8 +399,9 @@ class RouteTable(Generic[T]):
         found: list[tuple[dict[str, T], dict[str, Any]]] = []
         if path in self._static:
             found.append((self._static[path], {}))
-        for _, pattern, by_method in self._dynamic.candidates(path.split("/")):
-            if (params := pattern.match(path)) is not None:
+        segments = path.split("/")
+        for _, pattern, by_method in self._dynamic.candidates(segments):
+            if (params := pattern.match_segments(path, segments)) is not None:
                 found.append((by_method, {name: _with_slashes(value) for name, value in params.items()}))
         return found
 

@@ -66,7 +66,7 @@ class Reading(Enum):
 HEAD, CONTENT, ANSWER, LINGERING = Reading  # PERF: before 3.12 `Reading.HEAD` is a call
 
 
-_Task: Any = asyncio.Task
+_Task: Any = asyncio.Task  # for type checkers, whose Python may not know eager_start
 # PERF: most handlers wait for nothing; where Python can begin a task at once, those need no turn of the loop.
 _begins_at_once = sys.version_info >= (3, 12)
 
@@ -105,7 +105,7 @@ class HTTP1Connection(ClientConnection):
         self._is_used = False  # it has had a request
         self._task: asyncio.Task[None] | None = None
         self._flush: asyncio.Task[None] | None = None
-        self.is_looking = False  # in each turn of the loop, how far a request has got that others wait for
+        self.is_looking = False  # in the next turn of the loop, at a request that others wait for
 
     # -- the transport's calls
 
@@ -179,7 +179,7 @@ class HTTP1Connection(ClientConnection):
 
     def _take_head(self, data: bytes) -> bytes:
         """Read a head if it is complete, ask the application about its content, and begin unless that comes
-        first; return what lies behind it."""
+        first; return what lies behind it and is to be read now."""
         state = self.state
         head = self._reader.read(data, self._searched, state.settings)
         if head is None:
@@ -195,13 +195,18 @@ class HTTP1Connection(ClientConnection):
         if head.expectation:
             self._look_at_expectation(exchange, head.expectation, rest)
         intake = state.intake  # PERF: a function that is called as an attribute is looked up each time
-        exchange.intake = intake(exchange)
+        try:
+            exchange.intake = intake(exchange)
+        except Exception:  # which it had promised not to raise
+            logger.exception("the application failed to look at %s %r", exchange.method, exchange.target)
+            self._answered(exchange)
+            return b""
         if head.length != 0:
             self._expect_content(exchange, head.length)
             return rest
         self._reading = ANSWER
         self._run(exchange, at_once=not rest)
-        if rest:
+        if rest:  # PERF: what _consume would do, without another round
             self._hold(rest)
         return b""
 
@@ -430,12 +435,17 @@ class HTTP1Connection(ClientConnection):
             self.is_looking = True
             self.state.look_soon(self)
 
-    def look(self) -> bool:
-        """Look at the request at hand, if others wait for it: not at once, but when its task, which was made
-        before a look, has run before the next."""
+    def look_at_request(self) -> bool:
+        """Look at the request at hand, if others wait for it. One that is not answered has until the next
+        look: its task, which was made before this one, has run by then."""
         exchange, output = self.exchange, self.output
-        if exchange is not None and (exchange.is_awaited or output.held) and not exchange.is_old:
-            exchange.is_old = True
+        if (
+            exchange is not None
+            and exchange.phase is not FINISHED
+            and not exchange.was_seen
+            and (exchange.is_awaited or output.held)
+        ):
+            exchange.was_seen = True
             return True
         self.is_looking = False
         self.let_go_if_answered()

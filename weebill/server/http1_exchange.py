@@ -65,7 +65,7 @@ class Channel(Protocol):
     scheme: str
     client: tuple[str, int] | None
     server: tuple[str, int] | None
-    is_looking: bool
+    is_looking: bool  # in the next turn of the loop: it lets go of what is answered by then
 
     def is_last(self, exchange: HTTP1Exchange) -> bool:
         """Whether the answer that begins now ends the connection."""
@@ -98,11 +98,11 @@ class HTTP1Exchange(Exchange):
         "expects_continue",
         "intake",
         "is_awaited",
-        "is_old",
         "keep_alive",
         "phase",
         "sent",
         "status",
+        "was_seen",
     )
 
     def __init__(self, channel: Channel, head: Head) -> None:
@@ -123,7 +123,7 @@ class HTTP1Exchange(Exchange):
         self.keep_alive = head.keep_alive
         self.expects_continue = False  # the client waits for 100 before it sends the content
         self.is_awaited = False  # another request waits for the end of this one
-        self.is_old = False  # its connection has looked at it
+        self.was_seen = False  # by its connection, in an earlier turn of the loop
         self.content: Content | None = None  # None if there is none
         self.phase = NOTHING
         self.status = 0

@@ -45,7 +45,7 @@ class Connection(Protocol):
 class Looking(Protocol):
     """A connection that looks how far its request has got."""
 
-    def look(self) -> bool:
+    def look_at_request(self) -> bool:
         """A turn of the loop has passed: look, and say whether to look again after the next."""
 
 
@@ -85,7 +85,7 @@ class State:
         self.when_left: Callable[[], None] = lambda: None  # called when a connection has ended
         self._client_of: dict[Connection, bytes] = {}  # only while their number is limited
         self._by_client: Counter[bytes] = Counter()
-        self._looking: list[Looking] = []  # connections, once a turn
+        self._looking: list[Looking] = []  # connections that look in the next turn of the loop
         self._complaints = 0  # in this sweep
         self.left_behind: set[asyncio.Task[None]] = set()  # handlers that no connection waits for any more
         self.drained = asyncio.Event()  # set while there is no connection, and nobody left behind
@@ -154,7 +154,7 @@ class State:
     def _look(self) -> None:
         looking, self._looking = self._looking, []
         for connection in looking:
-            if connection.look():
+            if connection.look_at_request():
                 self.look_soon(connection)
 
     def complain(self, level: int, message: str, *args: object) -> None:
