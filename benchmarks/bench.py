@@ -161,14 +161,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def tell_all(run: Run, judged: Iterable[Verdict]) -> int:
     lines = [f"- {verdict}" for verdict in judged if verdict.found is not None]
-    print("", tell(run.found, run.memory, run.missing), "## Limits", "\n".join(lines), sep="\n\n")
+    tables = tell(run.found, run.memory, run.missing)
+    print("", f"{versions()}.", tables, "## Limits, which are not judged", "\n".join(lines), sep="\n\n")
     return 0
 
 
 def judge(run: Run, judged: Sequence[Verdict], rounds: int) -> int:
     lines = [f"- {'holds' if verdict.holds else 'MISSED'}: {verdict}" for verdict in judged]
-    head = f"Written by `scripts/bench` on {date.today()}: medians of {rounds} rounds.\n{versions()}."
-    parts = ["# Results", head, tell(run.found, run.memory, run.missing), "## Limits", "\n".join(lines)]
+    head = (
+        f"Written by `scripts/bench` on {date.today()}: medians of {rounds} rounds. A ratio is the median of "
+        "the ratios within each round, not the ratio of the medians beside it. [README](README.md) says how "
+        f"it is measured.\n\n{versions()}."
+    )
+    parts = ["# Results", head, "## Limits", "\n".join(lines), tell(run.found, run.memory, run.missing)]
     print("", *parts[2:], sep="\n\n")
     RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return 0 if all(verdict.holds for verdict in judged) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -61,7 +62,8 @@ def versions() -> str:
     packages = sorted({package for peer in SERVERS.values() for package in peer.packages})
     programs = [_python(), _said("wrk", "-v"), _said("nginx", "-v")]
     programs += [f"{name} {_version(name)}" for name in packages]
-    return f"{', '.join(filter(None, programs))}; {model[1] if model else platform.machine()}"
+    machine = f"{os.cpu_count()} cores of {model[1] if model else platform.machine()}"
+    return f"{', '.join(filter(None, programs))}; {machine}, Linux {platform.release().partition('-')[0]}"
 
 
 def _python() -> str:

@@ -16,6 +16,7 @@ from http1_wire import Application, Wire, turns
 from processes import Running
 
 from weebill import App
+from weebill.exchange import Exchange
 from weebill.server.log import configure_logging
 from weebill.testing import LiveServer
 
@@ -114,6 +115,21 @@ def test_the_answers_of_one_turn_are_one_write() -> None:
         'weebill: 192.0.2.7 "GET /c%0aweebill: HTTP/1.1" 200 13',
     ]
     assert terminal.writes == 1
+
+
+def test_the_duration_is_that_of_the_clock_to_a_tenth_of_a_millisecond() -> None:
+    async def main() -> None:
+        async def program(exchange: Exchange) -> None:
+            wire.clock.time += 0.0123
+            await exchange.respond(200, [])
+
+        wire = Wire(Application(program), access_log=True)
+        wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await turns(10)
+
+    with own_log() as terminal:
+        asyncio.run(main())
+    assert terminal.getvalue().endswith("200 0 12.3ms\n")
 
 
 def test_a_line_is_escaped_whatever_is_in_it() -> None:

@@ -190,7 +190,7 @@ class HTTP1Connection(ClientConnection):
         exchange = self.exchange = HTTP1Exchange(self, head)
         self._is_used = True
         if state.access_log is not None:
-            exchange.began = state.loop.time()
+            exchange.began = state.clock()
         rest = data[head.size :] if len(data) > head.size else b""
         if head.expectation:
             self._look_at_expectation(exchange, head.expectation, rest)
@@ -502,7 +502,7 @@ class HTTP1Connection(ClientConnection):
         if not is_over and not is_finished:
             self._unanswered(exchange)
         if self.state.access_log is not None and exchange.status:
-            exchange.log(self.state.access_log, self.state.loop.time())
+            exchange.log(self.state.access_log, self.state.clock())
         if is_over or not is_finished:
             return
         if not exchange.keep_alive:

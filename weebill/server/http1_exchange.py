@@ -84,7 +84,7 @@ class HTTP1Exchange(Exchange):
     """One request and its answer."""
 
     intake: Intake
-    began: float  # the loop's time, where the access log asks for it
+    began: float  # by the state's clock, where the access log asks for it
 
     __slots__ = (
         "_bare",
