@@ -149,20 +149,20 @@ def main(arguments: Sequence[str]) -> int:
         names = [name for name in SERVERS if name in (WEEBILL, *chosen(SERVERS, options.peers))]
     works = [work for work in WORKS if chosen([work.name], options.only or "")]
     rounds = options.rounds or (1 if options.quick else ROUNDS)
+    is_tuning = options.only or options.peers or options.rounds
+    is_whole = not (is_tuning or options.quick)
     if (busy := os.getloadavg()[0]) > 0.5:
         progress(f"in the last minute the machine was busy (load {busy:.1f}); if it still is, figures wander")
     os.sched_setaffinity(0, {LOAD_CORE})
     with TemporaryDirectory(prefix="bench-") as folder:
         run = Run(write_files(Path(folder, "files")))
         measure_loads(run, names, works, range(rounds), options.quick)
-        if not options.quick:
-            again = [name for name in names if name in CLOSE_SERVERS], [w for w in works if w in CLOSE_WORKS]
-            measure_loads(run, *again, range(rounds, 2 * rounds), options.quick)
+        if is_whole:
+            measure_loads(run, CLOSE_SERVERS, CLOSE_WORKS, range(rounds, 2 * rounds), options.quick)
     judged = list(verdicts(run.found))
-    tuning = options.only or options.peers or options.rounds
-    if not tuning:
+    if not is_tuning:
         judged += trials(options.quick, progress)
-    return tell_all(run, judged) if tuning or options.quick else judge(run, judged, rounds)
+    return judge(run, judged, rounds) if is_whole else tell_all(run, judged)
 
 
 def tell_all(run: Run, judged: Iterable[Verdict]) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from ..errors import ClientDisconnected
 
-__all__ = ["WRITE_BUFFER", "Output", "address"]
+__all__ = ["WRITE_BUFFER", "Output", "address", "unsent_limit"]
 
 WRITE_BUFFER = 16 << 10  # bytes that the kernel has not taken; beyond it who writes has to wait
 LONG_UNSENT = 512 << 10  # bytes that the kernel takes of long content beyond what it can send

@@ -23,43 +23,30 @@ import sys
 from ..errors import ClientDisconnected
 from ..exchange import ReadableFile
 from ..threads import run_file_io
-from .output import Output
+from .output import Output, unsent_limit
 
 __all__ = ["can_send_file", "send_file"]
 
 AT_ONCE = 1 << 19  # bytes of one file; then others have a turn, however fast its client is
-_UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-_MOST = (1 << 31) - 1
+MOST = (1 << 31) - 1  # bytes: as much as there is room for
 
 
 class _Twin:
     """A second descriptor of a socket, closed when nobody holds it any more."""
 
-    __slots__ = ("_limit", "_socket", "descriptor")
+    __slots__ = ("descriptor", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
-        self._socket = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
-        self.descriptor = self._socket.fileno()
-        self._limit: int | None = None  # before it was lifted
+        self.sock = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
+        self.descriptor = self.sock.fileno()
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+        if hasattr(self, "sock"):
+            self.sock.close()
 
     def send(self, file: ReadableFile, offset: int, count: int) -> int:
         """Send some bytes of a file. Raises BlockingIOError where there is no room for any."""
         return os.sendfile(self.descriptor, file.fileno(), offset, count)
-
-    def lift_limit(self) -> None:
-        """Have the kernel take as much as there is room for."""
-        if _UNSENT is not None and sys.platform == "linux" and self._socket.family != socket.AF_UNIX:
-            self._limit = self._socket.getsockopt(socket.IPPROTO_TCP, _UNSENT)
-            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, _MOST)
-
-    def restore_limit(self) -> None:
-        """Have it take as much as before."""
-        if self._limit is not None and _UNSENT is not None:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT, self._limit)
 
     def unsent(self) -> int:
         """Bytes in the kernel that the client has not taken. Only Linux tells."""
@@ -88,22 +75,22 @@ async def send_file(output: Output, file: ReadableFile, offset: int, count: int)
     OSError if the file cannot be read."""
     twin = _Twin(output.transport.get_extra_info("socket"))
     end = offset + count
-    twin.lift_limit()
     try:
-        while offset < end:
-            if output.is_gone():
-                raise ClientDisconnected
-            try:
-                sent = await _send_some(twin, file, offset, min(AT_ONCE, end - offset))
-            except BlockingIOError:
-                output.blocked = twin.unsent
-                await _wait_for_room(output, twin)
-                continue
-            if sent == 0:
-                break
-            output.blocked = None
-            output.written += sent
-            offset += sent
+        with unsent_limit(twin.sock, MOST):
+            while offset < end:
+                if output.is_gone():
+                    raise ClientDisconnected
+                try:
+                    sent = await _send_some(twin, file, offset, min(AT_ONCE, end - offset))
+                except BlockingIOError:
+                    output.blocked = twin.unsent
+                    await _wait_for_room(output, twin)
+                    continue
+                if sent == 0:
+                    break
+                output.blocked = None
+                output.written += sent
+                offset += sent
     except (ConnectionError, TimeoutError):  # of the socket
         raise ClientDisconnected from None
     except OSError as error:
@@ -111,7 +98,6 @@ async def send_file(output: Output, file: ReadableFile, offset: int, count: int)
             raise
     finally:
         output.blocked = None
-        twin.restore_limit()
         del twin  # an exception holds this frame, and would hold the connection open with it
 
 
