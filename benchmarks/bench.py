@@ -18,18 +18,15 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from limits import Found, Verdict, verdicts
+from limits import Found, Verdict, close_limits, verdicts
 from measure import LOAD_CORE, Failed, Server, load
 from report import tell, versions
-from servers import NGINX, QUICK, SERVERS, SOCKETIFY, TEN_ROUTES, THOUSAND_ROUTES, WEEBILL
+from servers import QUICK, SERVERS, WEEBILL
 from trials import trials
-from works import FILES, PLAIN, ROUTES, USER, WORKS, Work
+from works import FILES, PLAIN, WORKS, Work
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ROUNDS = 9
-# Where a limit is as close as processes of one program differ among each other, in as many rounds again.
-CLOSE_SERVERS = (WEEBILL, NGINX, SOCKETIFY, TEN_ROUTES, THOUSAND_ROUTES)
-CLOSE_WORKS = (PLAIN, USER, *ROUTES)
 
 
 @dataclass
@@ -74,6 +71,14 @@ def measure_loads(run: Run, names: Sequence[str], works: Sequence[Work], rounds:
                 for name in random.sample(list(servers), len(servers)):
                     if work in SERVERS[name].works and name not in run.missing:
                         measure(run, name, servers[name], work, number, work.seconds - quick)
+
+
+def measure_close(run: Run, rounds: int) -> None:
+    """Measure again, in as many rounds as before, what is too close to its limit to be judged."""
+    limits = close_limits(run.found)
+    names = [name for name in SERVERS if any(name in (limit.server, limit.than) for limit in limits)]
+    works = [work for work in WORKS if any(work in (limit.work, limit.than_work) for limit in limits)]
+    measure_loads(run, names, works, range(rounds, 2 * rounds), quick=False)
 
 
 def prepare(run: Run, name: str, server: Server, works: Iterable[Work]) -> None:
@@ -158,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
         run = Run(write_files(Path(folder, "files")))
         measure_loads(run, names, works, range(rounds), options.quick)
         if is_whole:
-            measure_loads(run, CLOSE_SERVERS, CLOSE_WORKS, range(rounds, 2 * rounds), options.quick)
+            measure_close(run, rounds)
     judged = list(verdicts(run.found))
     if not is_tuning:
         judged += trials(options.quick, progress)
