@@ -500,6 +500,23 @@ def test_a_handler_whose_route_says_so_is_cancelled_when_its_client_goes(
     assert caplog.records == []
 
 
+def test_a_handler_that_is_cancelled_before_it_has_begun_leaves_no_file_behind() -> None:
+    async def main() -> None:
+        wire = Wire(Application(intake=GONE), spool=10)
+        wire.send(post(100) + b"x" * 95)
+        await until(lambda: wire.transport.reading)
+        exchange = wire.connection.exchange
+        wire.send(b"x" * 5)  # which makes its task
+        wire.transport.reset()
+        await turns()
+        assert wire.app.seen == []
+        assert exchange.body.on_disk
+        with pytest.raises(ValueError, match="closed file"):
+            exchange.body.read_all()
+
+    asyncio.run(main())
+
+
 def test_any_other_handler_goes_on_and_is_told_when_it_writes(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         gone = asyncio.Event()

@@ -150,13 +150,14 @@ def test_what_takes_some_turns_is_gone_on_from_when_it_is_answered(is_second_slo
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError, SystemExit])
 def test_an_application_that_fails_before_its_task_is_answered_for_and_holds_up_nobody_else(
-    caplog: pytest.LogCaptureFixture,
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Application):
         def __intake__(self, exchange: Exchange) -> Intake:
             if exchange.target == "/bad":
-                raise RuntimeError("a bug")
+                raise kind("a bug")
             return super().__intake__(exchange)
 
     async def main() -> None:

@@ -244,6 +244,21 @@ def test_an_application_that_answers_although_it_was_cancelled_is_heard() -> Non
     asyncio.run(main())
 
 
+def test_a_handler_that_runs_out_of_time_before_it_has_begun_is_answered_for() -> None:
+    async def main() -> None:
+        wire = Wire(Application(never), handler_timeout=1)
+        wire.send(SECOND + SECOND)  # the second of them is begun in a later turn, whatever Python this is
+        wire.clock.time += 3  # something blocked the loop, and the sweep is in the turn of the request
+        wire.state.tick()
+        await turns()
+        (answer,) = wire.answers()
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        assert wire.transport.shut
+        assert wire.connection.exchange is None
+
+    asyncio.run(main())
+
+
 def test_the_servers_own_limit_holds_for_an_app_too() -> None:
     app, cancelled = App(__name__), []
 

@@ -183,7 +183,7 @@ def takes_first(function: Handler, names: Sequence[str]) -> bool:
     """Whether the function itself, and not what it wraps, takes these names first, by position."""
     code = getattr(function, "__code__", None)
     takes = code.co_varnames[inspect.ismethod(function) : code.co_argcount] if code is not None else ()
-    return list(takes[: len(names)]) == names
+    return list(takes[: len(names)]) == list(names)
 
 
 def request_source(parameter: Parameter) -> Resolver[Request] | None:

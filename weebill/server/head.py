@@ -129,7 +129,7 @@ class HeadReader:
         self._block = self._lines = b""
 
     def read(self, data: bytes, searched: int, settings: Settings) -> Head | None:
-        """Read the head that `data`, at least a byte, begins with; None if it is not complete, which it was
+        """Read the head that `data` begins with, which is not empty; None if it is not complete, which it was
         not in `searched` bytes of it. Raises ProtocolError: 505 for another version, 501 for CONNECT, 400 for
         every fault, and for what is too long TargetTooLong and FieldsTooLarge."""
         if settings is not self._settings:

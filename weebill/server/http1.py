@@ -125,8 +125,11 @@ class HTTP1Connection(ClientConnection):
 
     def _cancel(self) -> None:
         """Cancel the handler, but only once: a second time would break what it does to end well."""
-        if self._task is not None and not self._task.cancelling():
-            self._task.cancel()
+        task, exchange = self._task, self.exchange
+        if task is not None and exchange is not None and not task.cancelling():
+            task.cancel()
+            # One that has not begun never comes to the end of _answer.
+            task.add_done_callback(lambda _: self._answered(exchange))
 
     def data_received(self, data: bytes) -> None:
         if self._reading is ANSWER:
@@ -197,8 +200,8 @@ class HTTP1Connection(ClientConnection):
         intake = state.intake  # PERF: a function that is called as an attribute is looked up each time
         try:
             exchange.intake = intake(exchange)
-        except Exception:  # which it had promised not to raise
-            logger.exception("the application failed to look at %s %r", exchange.method, exchange.target)
+        except BaseException as error:  # it had promised not to raise
+            self._note_failure(exchange, "look at", error)
             self._answered(exchange)
             return b""
         if head.length != 0:
@@ -465,14 +468,18 @@ class HTTP1Connection(ClientConnection):
             raise
         except GeneratorExit:  # the loop was closed under it
             raise
-        except KeyboardInterrupt as error:
-            self._answered(exchange)
+        except BaseException as error:
+            self._note_failure(exchange, "answer", error)
+        self._answered(exchange)
+
+    def _note_failure(self, exchange: HTTP1Exchange, what: str, error: BaseException) -> None:
+        """Log what the application raised; SystemExit too: no request ends the server."""
+        if isinstance(error, KeyboardInterrupt):
             # By way of the loop, for uvloop does not hand on what is raised while bytes come.
             self.state.loop.call_soon(_raise, error)
             return
-        except BaseException:  # SystemExit too: no request ends the server
-            logger.exception("the application failed to answer %s %r", exchange.method, exchange.target)
-        self._answered(exchange)
+        method, target = exchange.method, exchange.target
+        logger.error("the application failed to %s %s %r", what, method, target, exc_info=error)
 
     def let_go_if_answered(self) -> None:
         """Go on to the next request, although the application still works for the one that it has answered.

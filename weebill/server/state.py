@@ -142,7 +142,7 @@ class State:
             self.drained.set()
 
     def look_soon(self, connection: Looking) -> None:
-        """Have the connection look once in each turn of the loop, behind what is ready now.
+        """Have the connection look in the next turn of the loop, behind what is ready now.
 
         PERF: one call of the loop's for all of them; one for each pipelined request would be a twentieth of
         what that takes.
