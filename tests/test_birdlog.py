@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,31 @@ def test_a_page_that_comes_back_gets_what_it_has_missed(birdlog: Birdlog, ada: A
         ada.post("/api/sightings", json={"species": species})
     with live(birdlog.visitor(), last, headers={"last-event-id": str(last + 1)}) as events:
         assert [next(events)[1], next(events)[1]] == [last + 2, last + 3]
+
+
+def test_a_page_that_goes_while_its_sightings_are_looked_up_takes_no_connection_from_under_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = load(tmp_path)
+    begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+    look_up, found = program.latest, []
+
+    def look_up_slowly(*arguments: Any) -> Any:
+        begun.set()
+        go_on.wait(10)
+        try:
+            found.append(look_up(*arguments))
+        finally:
+            over.set()
+        return found[-1]
+
+    monkeypatch.setattr(program, "latest", look_up_slowly)
+    with TestClient(program.app) as client, client.stream("GET", "/live") as page:
+        assert begun.wait(10)
+        page.close()
+        go_on.set()
+        assert over.wait(10)
+    assert found == [[]]
 
 
 def test_the_page_says_from_where_on_it_wants_to_know(ada: Any) -> None:

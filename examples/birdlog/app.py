@@ -111,10 +111,11 @@ Database = Annotated[sqlite3.Connection, Depends(database)]
 Member = Annotated[str, Depends(member)]
 
 
-def latest(db: sqlite3.Connection, after: int = 0, limit: int = 50) -> list[Sighting]:
+def latest(after: int = 0, limit: int = 50) -> list[Sighting]:
     """The sightings behind number `after`, the newest first."""
     sql = "select * from sightings where id > ? order by id desc limit ?"
-    return [convert(dict(row), Sighting) for row in db.execute(sql, [after, limit])]
+    with closing(connect()) as db:  # its own: the thread that looks may outlast the page it looks for
+        return [convert(dict(row), Sighting) for row in db.execute(sql, [after, limit])]
 
 
 def keep(db: sqlite3.Connection, person: str, new: NewSighting, photo: str | None = None) -> Sighting:
@@ -128,8 +129,8 @@ def keep(db: sqlite3.Connection, person: str, new: NewSighting, photo: str | Non
 
 
 @app.get("/")
-def index(db: Database) -> str:
-    return render_template("index.html", sightings=latest(db))
+def index() -> str:
+    return render_template("index.html", sightings=latest())
 
 
 @app.post("/members", middleware=[few_guesses])
@@ -193,16 +194,14 @@ async def announce() -> None:
 
 
 @app.get("/live")
-async def live(
-    db: Database, after: int = 0, last_event_id: Annotated[int, Header()] = 0
-) -> AsyncIterator[Event]:
+async def live(after: int = 0, last_event_id: Annotated[int, Header()] = 0) -> AsyncIterator[Event]:
     """Each sighting behind number `after`, as a piece of the page; who was away for a while misses none."""
     seen, news = max(after, last_event_id), asyncio.Event()
     open_pages.add(news)
     try:
         while True:
             news.clear()
-            for new in reversed(await asyncio.to_thread(latest, db, seen)):
+            for new in reversed(await asyncio.to_thread(latest, seen)):
                 yield Event(render_template("sighting.html", sighting=new), event="sighting", id=new.id)
                 seen = new.id
             await news.wait()
@@ -214,8 +213,8 @@ async def live(
 
 
 @api.get("/sightings")
-def sightings(db: Database, after: int = 0, limit: Annotated[int, Meta(ge=1, le=200)] = 50) -> list[Sighting]:
-    return latest(db, after, limit)
+def sightings(after: int = 0, limit: Annotated[int, Meta(ge=1, le=200)] = 50) -> list[Sighting]:
+    return latest(after, limit)
 
 
 @api.post("/sightings")
