@@ -89,7 +89,7 @@ CLOSE = 0.1  # of a limit: so much may two processes of one program differ
 
 
 def close_limits(found: Found) -> list[Limit]:
-    """Those that what was found misses or meets by so little that the next run might say otherwise."""
+    """Those that are missed or met by so little that the next run might say otherwise."""
     ratios = ((limit, ratio(found, limit)) for limit in LIMITS)
     return [limit for limit, part in ratios if part is not None and abs(part / limit.most - 1) < CLOSE]
 

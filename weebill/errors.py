@@ -478,8 +478,9 @@ class ResponseError(WeebillError):
 class ClientDisconnected(WeebillError):
     """The peer has gone while its request was read or its answer written.
 
+    >>> from threading import Event
     >>> from weebill.errors import ClientDisconnected
-    >>> app, told = App(), []
+    >>> app, told, gone = App(), [], Event()
     >>> @app.post("/", stream=True)
     ... async def take(request):
     ...     try:
@@ -487,8 +488,12 @@ class ClientDisconnected(WeebillError):
     ...             pass
     ...     except ClientDisconnected:
     ...         told.append("the upload broke off")
-    >>> with TestClient(app).stream("POST", "/", content=iter([b"half"])) as answer:
+    >>> def half():
+    ...     yield b"half"
+    ...     gone.wait()
+    >>> with TestClient(app).stream("POST", "/", content=half()) as answer:
     ...     pass
+    >>> gone.set()
     >>> told
     ['the upload broke off']
     """

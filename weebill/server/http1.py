@@ -473,7 +473,7 @@ class HTTP1Connection(ClientConnection):
         self._answered(exchange)
 
     def _note_failure(self, exchange: HTTP1Exchange, what: str, error: BaseException) -> None:
-        """Log what the application raised; SystemExit too: no request ends the server."""
+        """Log what the application raised, SystemExit too: no request ends the server, only Ctrl+C does."""
         if isinstance(error, KeyboardInterrupt):
             # By way of the loop, for uvloop does not hand on what is raised while bytes come.
             self.state.loop.call_soon(_raise, error)
